@@ -1,0 +1,1 @@
+//! One remote end: ICE, DTLS, SRTP. Sans-I/O.

@@ -1,0 +1,1 @@
+//! Tells key frames from the first bytes of an RTP payload.

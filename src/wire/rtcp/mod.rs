@@ -1,0 +1,1 @@
+//! RTCP: what we read and what we write.

@@ -1,0 +1,1 @@
+//! RTP headers and their extensions.
