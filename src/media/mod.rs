@@ -1,6 +1,19 @@
 //! One worker's state: sessions, tracks, fan-out, feedback. Sans-I/O: datagrams, commands, mail and time come in as
 //! arguments, datagrams go out through an [`Outbox`](outbox::Outbox), news as [`Notice`]s.
 
+pub mod clock;
+pub mod egress;
+pub mod gate;
+pub mod ingress;
+pub mod lobby;
+pub mod mail;
+pub mod outbox;
+pub mod packet;
+pub mod session;
+pub mod stream;
+pub mod viewer;
+pub mod worker;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -33,7 +46,8 @@ impl FromStr for SessionId {
 
     /// Exactly 32 lower-case hex digits.
     fn from_str(text: &str) -> Result<Self, ()> {
-        let canonical = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let canonical =
+            text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !canonical {
             return Err(());
         }
@@ -56,22 +70,36 @@ pub struct Route {
     pub stream: StreamId,
     home: AtomicU32,
     outposts: AtomicU64,
+    presentations: AtomicU64,
 }
 
 impl Route {
     /// A route without presenter and viewers.
     pub fn new(stream: StreamId) -> Arc<Self> {
-        Arc::new(Self { stream, home: AtomicU32::new(u32::MAX), outposts: AtomicU64::new(0) })
+        Arc::new(Self {
+            stream,
+            home: AtomicU32::new(u32::MAX),
+            outposts: AtomicU64::new(0),
+            presentations: AtomicU64::new(0),
+        })
     }
 
     /// The worker that owns the presenter.
     pub fn home(&self) -> Option<WorkerId> {
-        u8::try_from(self.home.load(Ordering::Acquire)).ok().map(WorkerId)
+        u8::try_from(self.home.load(Ordering::Acquire))
+            .ok()
+            .map(WorkerId)
     }
 
     /// Sets or clears the presenter's worker.
     pub fn set_home(&self, home: Option<WorkerId>) {
-        self.home.store(home.map_or(u32::MAX, |w| w.0.into()), Ordering::Release);
+        self.home
+            .store(home.map_or(u32::MAX, |w| w.0.into()), Ordering::Release);
+    }
+
+    /// A number for a new presenter, higher than all before it.
+    pub fn next_presentation(&self) -> u64 {
+        self.presentations.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Workers with viewers.

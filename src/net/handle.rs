@@ -1,11 +1,32 @@
 //! What control may ask of the media plane.
 
-use crate::media::{CloseReason, SessionId, SessionSpec};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::mailbox::Mailbox;
+use crate::media::lobby::Parked;
+use crate::media::mail::Mail;
+use crate::media::worker::Shared;
+use crate::media::{CloseReason, Notice, SessionId, SessionSpec, Summary};
 use crate::wire::sdp::Fingerprint;
 
 /// The media plane, as control sees it. Cheap to clone; no call blocks.
-#[derive(Clone, Debug)]
-pub struct Handle {}
+#[derive(Clone)]
+pub struct Handle {
+    office: Arc<Office>,
+}
+
+/// What the threads and the handle share.
+pub(super) struct Office {
+    pub(super) shared: Arc<Shared>,
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) stop: AtomicBool,
+}
 
 /// No room for another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,22 +34,69 @@ pub struct Handle {}
 pub struct Full;
 
 impl Handle {
+    pub(super) fn new(office: Arc<Office>) -> Self {
+        Self { office }
+    }
+
+    pub(super) fn office(&self) -> &Office {
+        &self.office
+    }
+
     /// Parks a session until its client's first authentic datagram. Freed after 15 s without a connection, with a
     /// `Closed` notice like any other session.
     /// # Errors
     /// `Full` when all places are taken; nothing is kept then and no notice follows.
-    pub fn open(&self, _spec: SessionSpec) -> Result<(), Full> {
-        Err(Full)
+    pub fn open(&self, spec: SessionSpec) -> Result<(), Full> {
+        if self.office.shared.lobby.park(spec) {
+            Ok(())
+        } else {
+            Err(Full)
+        }
     }
 
     /// Ends a session; a `Closed` notice follows. Unknown sessions are ignored.
-    pub fn close(&self, _session: SessionId, _reason: CloseReason) {}
+    pub fn close(&self, session: SessionId, reason: CloseReason) {
+        if let Some(parked) = self.office.shared.lobby.remove(session) {
+            return self.tell_closed(&parked, reason);
+        }
+        for mailbox in &self.office.mailboxes {
+            mailbox.post(Mail::Close { session, reason });
+        }
+    }
 
     /// Ends all sessions.
-    pub fn close_all(&self, _reason: CloseReason) {}
+    pub fn close_all(&self, reason: CloseReason) {
+        for parked in self.office.shared.lobby.remove_all() {
+            self.tell_closed(&parked, reason);
+        }
+        for mailbox in &self.office.mailboxes {
+            mailbox.post(Mail::CloseAll { reason });
+        }
+    }
 
     /// SHA-256 of our DTLS certificate.
     pub fn fingerprint(&self) -> &Fingerprint {
-        unreachable!()
+        self.office.shared.identity.fingerprint()
+    }
+
+    fn tell_closed(&self, parked: &Parked, reason: CloseReason) {
+        let lasted = Instant::now().saturating_duration_since(parked.spec.created);
+        let summary = Summary {
+            lasted,
+            ..Summary::default()
+        };
+        let notice = Notice::Closed {
+            session: parked.spec.id,
+            reason,
+            summary,
+        };
+        // Full means that control is far behind; it asked for this end and knows of it.
+        let _ = self.office.notices.try_send(notice);
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
     }
 }

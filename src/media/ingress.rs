@@ -1,0 +1,594 @@
+//! What one presenter sends: opened, told apart by source, stripped of what is only between it and us, and reported on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::clock::{Sync, WallClock};
+use super::gate::Gate;
+use super::packet::{Packet, Source};
+use crate::peer::srtp::{RtpOpener, SrtpError};
+use crate::wire::keyframe::starts_keyframe;
+use crate::wire::rtcp::{self, Arrivals, Losses, Statistics};
+use crate::wire::rtp::{self, Header};
+use crate::wire::sdp::{Format, Kind, Section};
+use crate::wire::seq::Extender;
+
+/// The receiving side of a presenter's session.
+pub struct Ingress {
+    opener: RtpOpener,
+    sections: Vec<Section>,
+    presentation: u64,
+    lanes: Vec<Lane>,
+    next_source: u64,
+    arrivals: Option<Arrivals>,
+    /// Any media SSRC of the transport, for feedback about all of it.
+    about: u32,
+    started: Instant,
+    /// Our NTP time less the presenter's; one for all its tracks, so that they stay in step.
+    clock_offset: Option<u64>,
+    bytes_since_remb: u64,
+    feedback_at: Instant,
+    report_at: Instant,
+    /// Our SSRC as a receiver.
+    ssrc: u32,
+    fir_seq: u8,
+}
+
+/// One SSRC of the presenter.
+struct Lane {
+    ssrc: u32,
+    section: usize,
+    layer: u8,
+    /// Retransmissions of the media with this kind and layer.
+    is_rtx: bool,
+    source: Option<Arc<Source>>,
+    extender: Extender,
+    statistics: Statistics,
+    losses: Losses,
+    padding: Padding,
+    gate: Gate,
+    sync: Option<Sync>,
+    packets: u64,
+    payload_bytes: u64,
+    asked: u64,
+}
+
+/// Why a packet goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// It does not open.
+    Srtp(SrtpError),
+    /// Header or padding make no sense.
+    Malformed,
+    /// Neither its SSRC, extensions nor payload type tell what it is.
+    Unknown,
+    /// Only there to probe the bandwidth.
+    Padding,
+}
+
+/// What a packet brought.
+pub struct Received {
+    /// The packet.
+    pub packet: Packet,
+    /// Its source is new: tell everybody.
+    pub is_new_source: bool,
+}
+
+impl Ingress {
+    /// Nothing received yet. `ssrc` is ours as a receiver.
+    pub fn new(
+        opener: RtpOpener,
+        sections: Vec<Section>,
+        presentation: u64,
+        ssrc: u32,
+        now: Instant,
+    ) -> Self {
+        let transport_cc = sections.iter().any(|s| {
+            s.extensions.transport_cc.is_some() && s.formats.iter().any(|f| f.feedback.transport_cc)
+        });
+        Self {
+            opener,
+            sections,
+            presentation,
+            lanes: Vec::new(),
+            next_source: 0,
+            arrivals: transport_cc.then(|| Arrivals::new(ssrc)),
+            about: 0,
+            started: now,
+            clock_offset: None,
+            bytes_since_remb: 0,
+            feedback_at: now + FEEDBACK_INTERVAL,
+            report_at: now + REPORT_INTERVAL,
+            ssrc,
+            fir_seq: 0,
+        }
+    }
+
+    /// Grows with each presenter of a stream.
+    pub fn presentation(&self) -> u64 {
+        self.presentation
+    }
+
+    /// Takes in an SRTP datagram, which is opened in place.
+    /// # Errors
+    /// Why it goes no further. `Padding` and later are authentic all the same.
+    pub fn receive(&mut self, datagram: &mut [u8], arrived: Instant) -> Result<Received, Dropped> {
+        let header = Header::parse(datagram).ok_or(Dropped::Malformed)?;
+        let end = self.opener.open(&header, datagram).map_err(Dropped::Srtp)?;
+        let plain = datagram.get(..end).ok_or(Dropped::Malformed)?;
+        let at = self.lane(&header, plain).ok_or(Dropped::Unknown)?;
+        self.note_arrival(&header, plain, at, arrived);
+        self.bytes_since_remb += plain.len() as u64;
+
+        let sealed = plain.get(header.len..).ok_or(Dropped::Malformed)?;
+        let payload = rtp::unpad(&header, sealed).ok_or(Dropped::Malformed)?;
+        if self.lanes[at].is_rtx {
+            let (osn, payload) = payload.split_first_chunk::<2>().ok_or(Dropped::Padding)?;
+            let (section, layer) = (self.lanes[at].section, self.lanes[at].layer);
+            let original = (self.lanes.iter())
+                .position(|l| !l.is_rtx && l.section == section && l.layer == layer)
+                .ok_or(Dropped::Unknown)?;
+            let payload_type = self
+                .original_payload_type(section, header.payload_type)
+                .ok_or(Dropped::Unknown)?;
+            let mut header = header;
+            (header.payload_type, header.sequence) = (payload_type, u16::from_be_bytes(*osn));
+            self.take(original, &header, plain, payload, arrived, false)
+        } else {
+            self.take(at, &header, plain, payload, arrived, true)
+        }
+    }
+
+    /// Takes in a sender report: how the presenter's clock reads in ours. `true` when it concerned a known source.
+    pub fn sender_report(
+        &mut self,
+        ssrc: u32,
+        ntp: u64,
+        rtp: u32,
+        clock: &WallClock,
+        now: Instant,
+    ) -> bool {
+        let Some(lane) = self.lanes.iter_mut().find(|l| l.ssrc == ssrc && !l.is_rtx) else {
+            return false;
+        };
+        lane.statistics.sender_report(ntp, now);
+        let offset = *self
+            .clock_offset
+            .get_or_insert_with(|| clock.ntp(now).wrapping_sub(ntp));
+        lane.sync = Some(Sync {
+            rtp,
+            ntp: ntp.wrapping_add(offset),
+        });
+        true
+    }
+
+    /// The clock reading of a source, when its presenter reported one.
+    pub fn syncs(&self) -> impl Iterator<Item = (&Arc<Source>, Sync)> {
+        self.lanes
+            .iter()
+            .filter_map(|l| Some((l.source.as_ref()?, l.sync?)))
+    }
+
+    /// Somebody needs a key frame of this layer.
+    pub fn want_keyframe(&mut self, layer: u8) {
+        for lane in self
+            .lanes
+            .iter_mut()
+            .filter(|l| !l.is_rtx && l.layer == layer)
+        {
+            if self.sections[lane.section].kind == Kind::Video {
+                lane.gate.ask();
+            }
+        }
+    }
+
+    /// Appends what is due to be said to the presenter: reports, NACKs, key frame requests, congestion feedback.
+    pub fn feedback(&mut self, now: Instant, out: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        self.ask_again(now, &mut body);
+        self.ask_for_keyframes(now, &mut body);
+        if self.feedback_at <= now {
+            self.feedback_at = now + FEEDBACK_INTERVAL;
+            if let Some(arrivals) = &mut self.arrivals
+                && arrivals.pending()
+            {
+                arrivals.write(&mut body, self.about);
+            }
+        }
+        let report = self.report_at <= now;
+        if body.is_empty() && !report {
+            return;
+        }
+
+        // A compound packet begins with a report (RFC 3550 §6.1), even an empty one.
+        let mut receptions = Vec::new();
+        if report {
+            let lanes = self
+                .lanes
+                .iter_mut()
+                .filter(|l| l.packets > 0 && !l.is_rtx)
+                .take(MAX_RECEPTIONS);
+            receptions.extend(lanes.map(|l| l.statistics.reception(l.ssrc, now)));
+        }
+        rtcp::write_receiver_report(out, self.ssrc, &receptions);
+        if report {
+            rtcp::write_cname(out, self.ssrc, CNAME);
+            self.write_remb(now, &receptions, &mut body);
+            self.report_at = now + REPORT_INTERVAL;
+        }
+        out.extend_from_slice(&body);
+    }
+
+    /// When [`Ingress::feedback`] is due.
+    pub fn next_timeout(&self) -> Instant {
+        let pending = self.arrivals.as_ref().is_some_and(Arrivals::pending);
+        let feedback = pending.then_some(self.feedback_at);
+        let lanes = self
+            .lanes
+            .iter()
+            .flat_map(|l| [l.losses.next(), l.gate.next()]);
+        lanes
+            .chain([feedback])
+            .flatten()
+            .fold(self.report_at, Instant::min)
+    }
+
+    /// Packets, payload bytes, lost, asked for again.
+    pub fn totals(&self) -> (u64, u64, u64, u64) {
+        self.lanes
+            .iter()
+            .filter(|l| !l.is_rtx)
+            .fold((0, 0, 0, 0), |sum, l| {
+                (
+                    sum.0 + l.packets,
+                    sum.1 + l.payload_bytes,
+                    sum.2 + u64::try_from(l.statistics.lost()).unwrap_or(0),
+                    sum.3 + l.asked,
+                )
+            })
+    }
+
+    fn take(
+        &mut self,
+        at: usize,
+        header: &Header,
+        plain: &[u8],
+        payload: &[u8],
+        arrived: Instant,
+        in_order: bool,
+    ) -> Result<Received, Dropped> {
+        let section = &self.sections[self.lanes[at].section];
+        let format = (section.formats.iter())
+            .find(|f| f.payload_type == header.payload_type)
+            .ok_or(Dropped::Unknown)?;
+        let (kind, codec) = (section.kind, format.codec);
+        let orientation = section.extensions.orientation;
+
+        let is_same = |s: &Arc<Source>| s.format.payload_type == header.payload_type;
+        let is_new_source = !self.lanes[at].source.as_ref().is_some_and(is_same);
+        if is_new_source {
+            self.next_source += 1;
+            let id = self.presentation << SOURCE_BITS | self.next_source;
+            let (presentation, layer) = (self.presentation, self.lanes[at].layer);
+            let source = Source {
+                id,
+                presentation,
+                kind,
+                layer,
+                format: format.clone(),
+            };
+            self.lanes[at].source = Some(Arc::new(source));
+        }
+
+        let lane = &mut self.lanes[at];
+        let seq = lane.extender.extend(header.sequence);
+        lane.losses.arrived(seq, arrived);
+        if in_order {
+            lane.statistics.arrived(seq, header.timestamp, arrived);
+        }
+        if payload.is_empty() {
+            lane.padding.drop(seq);
+            return Err(Dropped::Padding);
+        }
+        lane.packets += 1;
+        lane.payload_bytes += payload.len() as u64;
+        let keyframe = starts_keyframe(codec, payload);
+        if keyframe {
+            lane.gate.satisfied();
+        }
+        let source = lane.source.clone().ok_or(Dropped::Unknown)?;
+        let orientation = orientation.and_then(|id| {
+            header
+                .extensions(plain)
+                .find(|(i, _)| *i == id)
+                .and_then(|(_, value)| value.first().copied())
+        });
+        let packet = Packet {
+            source,
+            seq: lane.padding.closed(seq),
+            timestamp: header.timestamp,
+            marker: header.marker,
+            keyframe,
+            received_at: arrived,
+            orientation,
+            payload: Bytes::copy_from_slice(payload),
+        };
+        Ok(Received {
+            packet,
+            is_new_source,
+        })
+    }
+
+    /// The lane of a packet; a new one when the packet tells what it is.
+    fn lane(&mut self, header: &Header, plain: &[u8]) -> Option<usize> {
+        if let Some(at) = self.lanes.iter().position(|l| l.ssrc == header.ssrc) {
+            return Some(at);
+        }
+        let (section, layer, is_rtx) = self.identify(header, plain)?;
+        if self.lanes.len() >= MAX_LANES {
+            return None;
+        }
+        // A presenter that changes its SSRC goes on under the new one.
+        self.lanes
+            .retain(|l| !(l.section == section && l.layer == layer && l.is_rtx == is_rtx));
+        if self.about == 0 {
+            self.about = header.ssrc;
+        }
+        let clock_rate = self.sections[section]
+            .formats
+            .first()
+            .map_or(90_000, |f| f.clock_rate);
+        self.lanes.push(Lane {
+            ssrc: header.ssrc,
+            section,
+            layer,
+            is_rtx,
+            source: None,
+            extender: Extender::default(),
+            statistics: Statistics::new(clock_rate),
+            losses: Losses::new(),
+            padding: Padding::default(),
+            gate: Gate::default(),
+            sync: None,
+            packets: 0,
+            payload_bytes: 0,
+            asked: 0,
+        });
+        Some(self.lanes.len() - 1)
+    }
+
+    /// Section, layer, and whether these are retransmissions: by declared SSRC, else by mid and rid (RFC 8852), else by
+    /// payload type.
+    fn identify(&self, header: &Header, plain: &[u8]) -> Option<(usize, u8, bool)> {
+        for (at, section) in self.sections.iter().enumerate() {
+            for source in &section.sources {
+                if section.rids.is_empty()
+                    && (source.ssrc == header.ssrc || source.rtx == Some(header.ssrc))
+                {
+                    return Some((at, 0, source.rtx == Some(header.ssrc)));
+                }
+            }
+        }
+        for (at, section) in self.sections.iter().enumerate() {
+            let ids = section.extensions;
+            let value = |id: Option<u8>| {
+                let id = id?;
+                header
+                    .extensions(plain)
+                    .find(|(i, _)| *i == id)
+                    .map(|(_, value)| value)
+            };
+            if value(ids.mid).is_some_and(|mid| mid != section.mid.as_bytes()) {
+                continue;
+            }
+            let is_media = section
+                .formats
+                .iter()
+                .any(|f| f.payload_type == header.payload_type);
+            let is_rtx = section
+                .formats
+                .iter()
+                .any(|f| f.rtx == Some(header.payload_type));
+            if !is_media && !is_rtx {
+                continue;
+            }
+            if section.rids.is_empty() {
+                return Some((at, 0, is_rtx));
+            }
+            let rid = value(ids.repaired_rid)
+                .filter(|_| is_rtx)
+                .or_else(|| value(ids.rid));
+            if let Some(layer) = section.rids.iter().position(|r| Some(r.as_bytes()) == rid) {
+                return Some((at, layer as u8, is_rtx));
+            }
+        }
+        None
+    }
+
+    fn original_payload_type(&self, section: usize, rtx: u8) -> Option<u8> {
+        self.sections[section]
+            .formats
+            .iter()
+            .find(|f| f.rtx == Some(rtx))
+            .map(|f| f.payload_type)
+    }
+
+    fn note_arrival(&mut self, header: &Header, plain: &[u8], lane: usize, arrived: Instant) {
+        let Some(arrivals) = &mut self.arrivals else {
+            return;
+        };
+        let Some(id) = self.sections[self.lanes[lane].section]
+            .extensions
+            .transport_cc
+        else {
+            return;
+        };
+        let number = header
+            .extensions(plain)
+            .find(|(i, _)| *i == id)
+            .and_then(|(_, value)| value.first_chunk::<2>());
+        if let Some(number) = number {
+            let micros = arrived.saturating_duration_since(self.started).as_micros() as u64;
+            arrivals.record(u16::from_be_bytes(*number), micros);
+        }
+    }
+
+    fn ask_again(&mut self, now: Instant, out: &mut Vec<u8>) {
+        let mut due = Vec::new();
+        for lane in self.lanes.iter_mut().filter(|l| !l.is_rtx) {
+            let nacked = lane.source.as_ref().is_some_and(|s| s.format.feedback.nack);
+            if !nacked || lane.losses.next().is_none_or(|at| at > now) {
+                continue;
+            }
+            due.clear();
+            lane.losses.due(now, &mut due);
+            if !due.is_empty() {
+                lane.asked += due.len() as u64;
+                let numbers: Vec<u16> = due.iter().map(|seq| *seq as u16).collect();
+                rtcp::write_nack(out, self.ssrc, lane.ssrc, &numbers);
+            }
+        }
+    }
+
+    fn ask_for_keyframes(&mut self, now: Instant, out: &mut Vec<u8>) {
+        for lane in self.lanes.iter_mut().filter(|l| !l.is_rtx) {
+            if !lane.gate.poll(now) {
+                continue;
+            }
+            let feedback = lane
+                .source
+                .as_ref()
+                .map(|s| s.format.feedback)
+                .unwrap_or_default();
+            if feedback.fir && !feedback.pli {
+                self.fir_seq = self.fir_seq.wrapping_add(1);
+                rtcp::write_fir(out, self.ssrc, lane.ssrc, self.fir_seq);
+            } else {
+                rtcp::write_pli(out, self.ssrc, lane.ssrc);
+            }
+        }
+    }
+
+    /// Without transport-wide feedback the presenter follows our estimate: what comes through may grow by half a
+    /// second, less where packets get lost (draft-alvestrand-rmcat-remb-03 §2).
+    fn write_remb(&mut self, now: Instant, receptions: &[rtcp::Reception], out: &mut Vec<u8>) {
+        let elapsed = now.saturating_duration_since(self.report_at) + REPORT_INTERVAL;
+        let rate =
+            (u128::from(self.bytes_since_remb) * 8 * 1_000_000 / elapsed.as_micros().max(1)) as u64;
+        self.bytes_since_remb = 0;
+        let wants = self
+            .lanes
+            .iter()
+            .any(|l| l.source.as_ref().is_some_and(|s| s.format.feedback.remb));
+        if self.arrivals.is_some() || !wants {
+            return;
+        }
+        let worst = receptions
+            .iter()
+            .map(|r| r.fraction_lost)
+            .max()
+            .unwrap_or(0);
+        let bitrate = if worst > LOSS_OF_10_PERCENT {
+            rate * 85 / 100
+        } else {
+            (rate * 3 / 2).max(REMB_FLOOR)
+        };
+        let about: Vec<u32> = self
+            .lanes
+            .iter()
+            .filter(|l| !l.is_rtx)
+            .map(|l| l.ssrc)
+            .collect();
+        rtcp::write_remb(out, self.ssrc, bitrate, &about);
+    }
+
+    /// The format that a source was announced with, by kind and layer.
+    pub fn format(&self, source: u64) -> Option<&Format> {
+        self.lanes.iter().find_map(|l| {
+            l.source
+                .as_ref()
+                .filter(|s| s.id == source)
+                .map(|s| &s.format)
+        })
+    }
+}
+
+/// Closes the numbering behind packets that only probe the bandwidth.
+#[derive(Debug, Default)]
+struct Padding {
+    /// All that were dropped, and the latest of them in order.
+    total: u64,
+    recent: Vec<u64>,
+}
+
+impl Padding {
+    fn drop(&mut self, seq: u64) {
+        let Err(at) = self.recent.binary_search(&seq) else {
+            return;
+        };
+        if self.recent.len() == MAX_RECENT_PADDING {
+            if at == 0 {
+                return;
+            }
+            self.recent.remove(0);
+            self.recent.insert(at - 1, seq);
+        } else {
+            self.recent.insert(at, seq);
+        }
+        self.total += 1;
+    }
+
+    fn closed(&self, seq: u64) -> u64 {
+        let later = self.recent.len() - self.recent.partition_point(|dropped| *dropped < seq);
+        seq - (self.total - later as u64).min(seq)
+    }
+}
+
+/// Sources of one presentation, in the low bits of a source's id.
+const SOURCE_BITS: u32 = 20;
+/// draft-holmer-rmcat-transport-wide-cc-extensions-01 leaves it to us; browsers expect 50–250 ms.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_RECEPTIONS: usize = 31;
+/// Two per layer and kind; as many as the SRTP session opens.
+const MAX_LANES: usize = 16;
+const MAX_RECENT_PADDING: usize = 64;
+/// Of 256.
+const LOSS_OF_10_PERCENT: u8 = 26;
+/// Bits per second that a presenter may always try.
+const REMB_FLOOR: u64 = 1_500_000;
+const CNAME: &str = "tribune";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_leaves_no_hole_in_the_numbering() {
+        let mut padding = Padding::default();
+
+        assert_eq!(padding.closed(100), 100);
+        padding.drop(101);
+        padding.drop(102);
+        padding.drop(102);
+        assert_eq!(padding.closed(103), 101);
+        assert_eq!(padding.closed(100), 100, "a late packet keeps its place");
+        padding.drop(105);
+
+        assert_eq!(padding.closed(104), 102);
+        assert_eq!(padding.closed(106), 103);
+    }
+
+    #[test]
+    fn much_padding_is_still_counted() {
+        let mut padding = Padding::default();
+
+        for seq in 1000..1500 {
+            padding.drop(seq);
+        }
+
+        assert_eq!(padding.closed(1500), 1000);
+    }
+}

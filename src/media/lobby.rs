@@ -1,0 +1,282 @@
+//! Where sessions wait for their client, and how workers find each other's sessions.
+//!
+//! Any worker answers the checks of a parked session from here. A session is claimed by the worker that shows where
+//! its media will come: the one that gets its first DTLS datagram or, where we are the DTLS client, its first
+//! nominating check; failing that, 100 ms after its first check. The one lock of the media plane; no packet of a
+//! claimed session takes it unless its address changed.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{SessionId, SessionSpec, WorkerId};
+use crate::peer::ice::{Checked, Ice, Path};
+use crate::wire::Protocol;
+use crate::wire::sdp::DtlsRole;
+use crate::wire::stun::Message;
+
+/// All parked sessions, and who owns the claimed ones.
+pub struct Lobby {
+    state: Mutex<State>,
+    max_sessions: usize,
+}
+
+#[derive(Default)]
+struct State {
+    by_ufrag: HashMap<String, Place>,
+    by_address: HashMap<SocketAddr, String>,
+    by_id: HashMap<SessionId, String>,
+}
+
+enum Place {
+    Parked(Box<Parked>),
+    Claimed(WorkerId),
+}
+
+/// A session whose client has not shown up yet, or has only sent checks.
+pub struct Parked {
+    /// What the session is to be.
+    pub spec: SessionSpec,
+    /// Its agent, which may have answered checks already.
+    pub ice: Ice,
+    first_check: Option<Instant>,
+}
+
+/// What the lobby knows about a datagram.
+pub enum Known {
+    /// Nothing: drop it.
+    No,
+    /// It was a check of a parked session and has been dealt with.
+    Answered,
+    /// The session is yours now.
+    Yours(Box<Parked>),
+    /// It belongs to another worker.
+    Of(WorkerId),
+}
+
+impl Lobby {
+    /// An empty lobby for at most so many sessions, parked and claimed.
+    pub fn new(max_sessions: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            max_sessions,
+        }
+    }
+
+    /// Parks a session. `false` when all places are taken or its name is in use.
+    pub fn park(&self, spec: SessionSpec) -> bool {
+        let mut state = self.lock();
+        let ufrag = spec.local_ice.ufrag.clone();
+        if state.by_ufrag.len() >= self.max_sessions || state.by_ufrag.contains_key(&ufrag) {
+            return false;
+        }
+        let ice = Ice::new(&spec.local_ice, &spec.negotiated.remote_ice);
+        state.by_id.insert(spec.id, ufrag.clone());
+        state.by_ufrag.insert(
+            ufrag,
+            Place::Parked(Box::new(Parked {
+                spec,
+                ice,
+                first_check: None,
+            })),
+        );
+        true
+    }
+
+    /// A Binding request that the worker knows no session for.
+    pub fn check(
+        &self,
+        me: WorkerId,
+        message: &Message<'_>,
+        path: Path,
+        now: Instant,
+        reply: &mut Vec<u8>,
+    ) -> Known {
+        let Some((ufrag, _)) = message.ufrags() else {
+            return Known::No;
+        };
+        let mut state = self.lock();
+        let state = &mut *state;
+        match state.by_ufrag.get_mut(ufrag) {
+            None => Known::No,
+            Some(Place::Claimed(worker)) => Known::Of(*worker),
+            Some(Place::Parked(parked)) => {
+                let Checked::Answered {
+                    evicted, nominates, ..
+                } = parked.ice.check(message, path, now, reply)
+                else {
+                    return Known::No;
+                };
+                if let Some(evicted) = evicted {
+                    state.by_address.remove(&evicted);
+                }
+                state.by_address.insert(path.remote, ufrag.to_owned());
+                parked.first_check.get_or_insert(now);
+                if parked.spec.negotiated.dtls == DtlsRole::Client && nominates {
+                    return state.claim(ufrag, me);
+                }
+                Known::Answered
+            }
+        }
+    }
+
+    /// A datagram other than STUN from an address that the worker knows no session for.
+    pub fn datagram(&self, me: WorkerId, protocol: Protocol, from: SocketAddr) -> Known {
+        let mut state = self.lock();
+        let Some(ufrag) = state.by_address.get(&from).cloned() else {
+            return Known::No;
+        };
+        match state.by_ufrag.get(&ufrag) {
+            None => Known::No,
+            Some(Place::Claimed(worker)) => Known::Of(*worker),
+            Some(Place::Parked(parked)) => {
+                if protocol == Protocol::Dtls && parked.spec.negotiated.dtls == DtlsRole::Server {
+                    state.claim(&ufrag, me)
+                } else {
+                    Known::No
+                }
+            }
+        }
+    }
+
+    /// Sessions that are DTLS servers to us and whose client checks without nominating: claimed for the caller.
+    pub fn claim_overdue(&self, me: WorkerId, now: Instant) -> Vec<Box<Parked>> {
+        let mut state = self.lock();
+        let is_overdue = |parked: &Parked| {
+            parked.spec.negotiated.dtls == DtlsRole::Client
+                && parked
+                    .first_check
+                    .is_some_and(|at| now.duration_since(at) >= CLAIM_AFTER)
+        };
+        let overdue = state.ufrags_where(is_overdue);
+        let claimed = overdue.iter().map(|ufrag| state.claim(ufrag, me));
+        claimed
+            .filter_map(|known| {
+                if let Known::Yours(parked) = known {
+                    Some(parked)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Parked sessions whose client never came: removed.
+    pub fn expire(&self, now: Instant) -> Vec<Box<Parked>> {
+        let mut state = self.lock();
+        let expired =
+            state.ufrags_where(|parked| now.duration_since(parked.spec.created) >= CONNECT_WITHIN);
+        expired
+            .iter()
+            .filter_map(|ufrag| state.remove_parked(ufrag))
+            .collect()
+    }
+
+    /// Removes a parked session by name; `None` when it is claimed or gone.
+    pub fn remove(&self, session: SessionId) -> Option<Box<Parked>> {
+        let mut state = self.lock();
+        let ufrag = state.by_id.get(&session)?.clone();
+        state.remove_parked(&ufrag)
+    }
+
+    /// Removes all parked sessions.
+    pub fn remove_all(&self) -> Vec<Box<Parked>> {
+        let mut state = self.lock();
+        let all = state.ufrags_where(|_| true);
+        all.iter()
+            .filter_map(|ufrag| state.remove_parked(ufrag))
+            .collect()
+    }
+
+    /// A claimed session passed a check from one more address, and maybe lost one for it.
+    pub fn move_address(&self, ufrag: &str, added: SocketAddr, evicted: Option<SocketAddr>) {
+        let mut state = self.lock();
+        if let Some(evicted) = evicted {
+            state.by_address.remove(&evicted);
+        }
+        state.by_address.insert(added, ufrag.to_owned());
+    }
+
+    /// A claimed session has ended.
+    pub fn release(
+        &self,
+        session: SessionId,
+        ufrag: &str,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) {
+        let mut state = self.lock();
+        for address in addresses {
+            if state.by_address.get(&address).is_some_and(|u| u == ufrag) {
+                state.by_address.remove(&address);
+            }
+        }
+        state.by_ufrag.remove(ufrag);
+        state.by_id.remove(&session);
+    }
+
+    /// Sessions, parked and claimed.
+    pub fn len(&self) -> usize {
+        self.lock().by_ufrag.len()
+    }
+
+    /// Nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic of one session must not become everybody's: each change here is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn claim(&mut self, ufrag: &str, by: WorkerId) -> Known {
+        match self.by_ufrag.get_mut(ufrag) {
+            None => Known::No,
+            Some(place) => match std::mem::replace(place, Place::Claimed(by)) {
+                Place::Parked(parked) => Known::Yours(parked),
+                Place::Claimed(owner) => {
+                    *place = Place::Claimed(owner);
+                    Known::Of(owner)
+                }
+            },
+        }
+    }
+
+    fn remove_parked(&mut self, ufrag: &str) -> Option<Box<Parked>> {
+        if !matches!(self.by_ufrag.get(ufrag), Some(Place::Parked(_))) {
+            return None;
+        }
+        let Some(Place::Parked(parked)) = self.by_ufrag.remove(ufrag) else {
+            return None;
+        };
+        for address in parked.ice.addresses() {
+            if self.by_address.get(&address).is_some_and(|u| u == ufrag) {
+                self.by_address.remove(&address);
+            }
+        }
+        self.by_id.remove(&parked.spec.id);
+        Some(parked)
+    }
+
+    fn ufrags_where(&self, wanted: impl Fn(&Parked) -> bool) -> Vec<String> {
+        let parked = self
+            .by_ufrag
+            .iter()
+            .filter_map(|(ufrag, place)| match place {
+                Place::Parked(parked) => Some((ufrag, parked)),
+                Place::Claimed(_) => None,
+            });
+        parked
+            .filter(|(_, parked)| wanted(parked))
+            .map(|(ufrag, _)| ufrag.clone())
+            .collect()
+    }
+}
+
+/// From the answer to the end of the handshake.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// A dual-stack client checks from several addresses at once; the nomination says which one it means.
+const CLAIM_AFTER: Duration = Duration::from_millis(100);

@@ -1,0 +1,322 @@
+//! One stream on one worker: its tracks, and the viewers that this worker serves. The track router.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Route;
+use super::clock::{Sync, WallClock};
+use super::outbox::{Outbox, Run};
+use super::packet::{Packet, Ring};
+use super::viewer::{Delivered, Viewer};
+use crate::wire::sdp::Kind;
+
+/// A stream as one worker sees it.
+pub struct Stream {
+    /// Which stream, and which workers have a part in it.
+    pub route: Arc<Route>,
+    /// The session of its presenter, when that is on this worker.
+    pub presenter: Option<usize>,
+    /// Audio and video, by `Kind as usize`.
+    pub tracks: [Track; 2],
+    /// This worker's viewers. Their order is theirs to keep: a session knows its viewer's index.
+    pub viewers: Vec<Viewer>,
+    /// Packets that have come since the last burst left.
+    burst: Vec<Arc<Packet>>,
+    burst_since: Option<Instant>,
+    is_due: bool,
+    /// The burst that is on its way to the viewers, and the next viewer to get it.
+    sending: Vec<Arc<Packet>>,
+    next_viewer: usize,
+    /// Newest presenter seen.
+    presentation: u64,
+}
+
+/// One track of a stream on one worker.
+#[derive(Default)]
+pub struct Track {
+    layers: Vec<Layer>,
+    /// The layer that viewers should get.
+    best: u8,
+    measured_at: Option<Instant>,
+}
+
+/// One simulcast encoding of a track; audio and plain video have one.
+struct Layer {
+    ring: Ring,
+    source: u64,
+    clock_rate: u32,
+    sync: Option<(u64, Sync)>,
+    newest: Option<(u32, Instant)>,
+    /// Payload bytes in the current measuring interval.
+    bytes: u64,
+}
+
+impl Stream {
+    /// A stream that nothing is known of.
+    pub fn new(route: Arc<Route>) -> Self {
+        Self {
+            route,
+            presenter: None,
+            tracks: [Track::default(), Track::default()],
+            viewers: Vec::new(),
+            burst: Vec::new(),
+            burst_since: None,
+            is_due: false,
+            sending: Vec::new(),
+            next_viewer: 0,
+            presentation: 0,
+        }
+    }
+
+    /// Takes in a packet. `true` when it was new here; its burst leaves at the end of the frame, when it is large, or
+    /// after 2 ms.
+    pub fn take(&mut self, packet: Arc<Packet>, now: Instant) -> bool {
+        let source = &packet.source;
+        if source.presentation < self.presentation {
+            return false;
+        }
+        if source.presentation > self.presentation {
+            self.presentation = source.presentation;
+            for track in &mut self.tracks {
+                track.forget_layers();
+            }
+        }
+        if !self.tracks[source.kind as usize].take(&packet) {
+            return false;
+        }
+        self.burst_since.get_or_insert(now);
+        self.is_due |=
+            (packet.marker && source.kind == Kind::Video) || self.burst.len() + 1 >= MAX_BURST;
+        self.burst.push(packet);
+        true
+    }
+
+    /// When the burst that is gathering leaves at the latest.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.burst_since.map(|since| since + MAX_WAIT)
+    }
+
+    /// Closes the burst if it is due and the one before it has reached everybody. Returns its packets, to be mailed to
+    /// other workers.
+    pub fn close_burst(&mut self, now: Instant) -> Option<&[Arc<Packet>]> {
+        let is_due = self.is_due || self.next_timeout().is_some_and(|at| at <= now);
+        if !is_due || !self.sending.is_empty() {
+            return None;
+        }
+        std::mem::swap(&mut self.burst, &mut self.sending);
+        self.burst_since = None;
+        self.is_due = false;
+        self.next_viewer = 0;
+        Some(&self.sending)
+    }
+
+    /// A burst is on its way.
+    pub fn is_sending(&self) -> bool {
+        !self.sending.is_empty()
+    }
+
+    /// Sends the burst to at most `most` more viewers; returns how many got it and what was sent.
+    pub fn deliver(
+        &mut self,
+        most: usize,
+        run: &mut Run,
+        out: &mut impl Outbox,
+        now: Instant,
+    ) -> (usize, Delivered) {
+        let mut sum = Delivered::default();
+        let end = self.viewers.len().min(self.next_viewer + most);
+        let served = end.saturating_sub(self.next_viewer);
+        for viewer in &mut self.viewers[self.next_viewer.min(end)..end] {
+            let delivered = viewer.deliver(self.sending.iter().map(AsRef::as_ref), run, out, now);
+            sum.packets += delivered.packets;
+            sum.bytes += delivered.bytes;
+        }
+        self.next_viewer = end;
+        if end == self.viewers.len() {
+            self.sending.clear();
+        }
+        (served, sum)
+    }
+
+    /// Adds a viewer; returns its index.
+    pub fn add_viewer(&mut self, mut viewer: Viewer) -> usize {
+        if let Some(video) = &mut viewer.video {
+            video.wanted = self.tracks[Kind::Video as usize].best;
+        }
+        self.viewers.push(viewer);
+        self.viewers.len() - 1
+    }
+
+    /// Removes a viewer. The last viewer takes its index: the session that is to be told so is returned.
+    pub fn remove_viewer(&mut self, at: usize) -> Option<(Viewer, Option<usize>)> {
+        if at >= self.viewers.len() {
+            return None;
+        }
+        let last = self.viewers.len() - 1;
+        let removed = self.viewers.swap_remove(at);
+        if at < self.next_viewer && last >= self.next_viewer {
+            // A viewer that still waits for the burst took the place of one that has it: it misses this burst and
+            // asks for it again, as after any loss.
+            self.next_viewer = self.next_viewer.min(self.viewers.len());
+        }
+        Some((removed, self.viewers.get(at).map(|v| v.session)))
+    }
+
+    /// Chooses the layer that viewers get: the one that carries most. `true` when it changed, so that a key frame of
+    /// it is wanted.
+    pub fn choose_layer(&mut self, now: Instant) -> bool {
+        let track = &mut self.tracks[Kind::Video as usize];
+        let before = track.best;
+        track.measure(now);
+        if track.best == before {
+            return false;
+        }
+        for video in self.viewers.iter_mut().filter_map(|v| v.video.as_mut()) {
+            video.wanted = track.best;
+        }
+        true
+    }
+
+    /// Does anybody here wait for a key frame of this presenter?
+    pub fn awaits_keyframe(&self) -> Option<u8> {
+        let best = self.tracks[Kind::Video as usize].best;
+        let waiting = |v: &Viewer| {
+            v.video
+                .as_ref()
+                .is_some_and(|e| e.awaits(self.presentation, best))
+        };
+        self.viewers.iter().any(waiting).then_some(best)
+    }
+
+    /// The layer that viewers get.
+    pub fn best_layer(&self) -> u8 {
+        self.tracks[Kind::Video as usize].best
+    }
+
+    /// Audio and video of the presenter have both told their clocks, so that they can be kept in step.
+    pub fn is_in_sync(&self) -> bool {
+        let mut layers = self
+            .tracks
+            .iter()
+            .flat_map(|t| &t.layers)
+            .filter(|l| l.newest.is_some())
+            .peekable();
+        layers.peek().is_some()
+            && layers.all(|l| l.sync.is_some_and(|(source, _)| source == l.source))
+    }
+
+    /// Nothing of it is left on this worker.
+    pub fn is_empty(&self) -> bool {
+        self.presenter.is_none() && self.viewers.is_empty()
+    }
+}
+
+impl Track {
+    /// A recent packet.
+    pub fn packet(&self, layer: u8, source: u64, seq: u64) -> Option<&Arc<Packet>> {
+        self.layers.get(usize::from(layer))?.ring.get(source, seq)
+    }
+
+    /// A source's clock was told.
+    pub fn set_sync(&mut self, layer: u8, source: u64, sync: Sync) {
+        if let Some(layer) = self.layers.get_mut(usize::from(layer)) {
+            layer.sync = Some((source, sync));
+        }
+    }
+
+    /// What a source's RTP clock reads now, by the presenter's own report or (`by_report` false) by its last packet.
+    pub fn rtp_now(
+        &self,
+        source: u64,
+        clock: &WallClock,
+        now: Instant,
+        by_report: bool,
+    ) -> Option<u32> {
+        let layer = self.layers.iter().find(|l| l.source == source)?;
+        if by_report {
+            let (_, sync) = layer.sync.filter(|(s, _)| *s == source)?;
+            return Some(sync.rtp_at(clock.ntp(now), layer.clock_rate));
+        }
+        let (rtp, at) = layer.newest?;
+        Some(
+            Sync {
+                rtp,
+                ntp: clock.ntp(at),
+            }
+            .rtp_at(clock.ntp(now), layer.clock_rate),
+        )
+    }
+
+    fn take(&mut self, packet: &Arc<Packet>) -> bool {
+        let (source, at) = (&packet.source, usize::from(packet.source.layer));
+        while self.layers.len() <= at {
+            let len = if source.kind == Kind::Video {
+                VIDEO_RING
+            } else {
+                AUDIO_RING
+            };
+            self.layers.push(Layer {
+                ring: Ring::new(len),
+                source: 0,
+                clock_rate: source.format.clock_rate,
+                sync: None,
+                newest: None,
+                bytes: 0,
+            });
+        }
+        let layer = &mut self.layers[at];
+        if layer.ring.get(source.id, packet.seq).is_some() {
+            return false;
+        }
+        if layer.source != source.id {
+            layer.source = source.id;
+            layer.clock_rate = source.format.clock_rate;
+            layer.newest = None;
+        }
+        layer.bytes += packet.payload.len() as u64;
+        layer.newest = Some((packet.timestamp, packet.received_at));
+        layer.ring.insert(packet.clone());
+        true
+    }
+
+    /// Another presenter: its layers mean something else.
+    fn forget_layers(&mut self) {
+        self.best = 0;
+        self.measured_at = None;
+        for layer in &mut self.layers {
+            layer.newest = None;
+            layer.bytes = 0;
+        }
+    }
+
+    fn measure(&mut self, now: Instant) {
+        let since = *self.measured_at.get_or_insert(now);
+        if now.duration_since(since) < MEASURE_INTERVAL {
+            return;
+        }
+        self.measured_at = Some(now);
+        let current = self
+            .layers
+            .get(usize::from(self.best))
+            .map_or(0, |l| l.bytes);
+        let most = self.layers.iter().enumerate().max_by_key(|(_, l)| l.bytes);
+        if let Some((at, layer)) = most
+            && layer.bytes > current + current / 4
+        {
+            self.best = at as u8;
+        }
+        for layer in &mut self.layers {
+            layer.bytes = 0;
+        }
+    }
+}
+
+/// Packets of a burst: as many as one send may hold, less some for audio.
+const MAX_BURST: usize = 40;
+/// What a packet may wait for the rest of its frame.
+const MAX_WAIT: Duration = Duration::from_millis(2);
+/// About 2 s at 4 Mbit/s.
+const VIDEO_RING: usize = 1024;
+/// About 5 s.
+const AUDIO_RING: usize = 256;
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);

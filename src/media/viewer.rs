@@ -1,0 +1,162 @@
+//! A viewer inside its stream: the hot half of a viewer's session.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::egress::Egress;
+use super::outbox::{Outbox, Run};
+use super::packet::Packet;
+use super::stream::Track;
+use crate::peer::ice::Path;
+use crate::peer::srtp::RtpSealer;
+use crate::wire::sdp::Kind;
+
+/// All that is needed to send a stream to one viewer.
+pub struct Viewer {
+    /// The session that it is the hot half of.
+    pub session: usize,
+    /// Where it is.
+    pub path: Path,
+    /// Its audio track, if it takes one.
+    pub audio: Option<Egress>,
+    /// Its video track, if it takes one.
+    pub video: Option<Egress>,
+    /// When the first media packet was sent.
+    pub first_media: Option<Instant>,
+    /// Packets sent again.
+    pub resent: u64,
+    sealer: RtpSealer,
+    /// Bytes that may still be spent on resends.
+    resend_credit: u64,
+    /// What was sent again lately: (SSRC, number, when).
+    resends: VecDeque<(u32, u16, Instant)>,
+}
+
+impl Viewer {
+    /// A viewer that has got nothing yet.
+    pub fn new(
+        session: usize,
+        path: Path,
+        sealer: RtpSealer,
+        audio: Option<Egress>,
+        video: Option<Egress>,
+    ) -> Self {
+        Self {
+            session,
+            path,
+            audio,
+            video,
+            first_media: None,
+            resent: 0,
+            sealer,
+            resend_credit: RESEND_BURST,
+            resends: VecDeque::new(),
+        }
+    }
+
+    /// Sends what of these packets this viewer gets. The packet's path: no allocation, no lock, no hash.
+    pub fn deliver<'a>(
+        &mut self,
+        packets: impl Iterator<Item = &'a Packet>,
+        run: &mut Run,
+        out: &mut impl Outbox,
+        now: Instant,
+    ) -> Delivered {
+        let mut delivered = Delivered::default();
+        for packet in packets {
+            let egress = match packet.source.kind {
+                Kind::Audio => &mut self.audio,
+                Kind::Video => &mut self.video,
+            };
+            let Some(egress) = egress else { continue };
+            let Some(place) = egress.admit(packet) else {
+                continue;
+            };
+            egress.send(packet, place, &mut self.sealer, run, out, self.path);
+            delivered.packets += 1;
+            delivered.bytes += packet.payload.len() as u64;
+        }
+        run.flush(out, self.path);
+        if delivered.packets > 0 {
+            self.first_media.get_or_insert(now);
+            self.resend_credit =
+                (self.resend_credit + delivered.bytes / RESEND_SHARE).min(RESEND_BURST);
+        }
+        delivered
+    }
+
+    /// Sends again what the viewer misses of one NACK item, as far as it is still there and affordable. Returns how
+    /// many were sent.
+    pub fn resend(
+        &mut self,
+        about: u32,
+        numbers: impl Iterator<Item = u16>,
+        tracks: &[Track; 2],
+        now: Instant,
+        run: &mut Run,
+        out: &mut impl Outbox,
+    ) -> u64 {
+        while self
+            .resends
+            .front()
+            .is_some_and(|(_, _, at)| now.duration_since(*at) > RESEND_PAUSE)
+        {
+            self.resends.pop_front();
+        }
+        let (egress, kind) = match (&mut self.audio, &mut self.video) {
+            (Some(audio), _) if audio.ssrc == about => (audio, Kind::Audio),
+            (_, Some(video)) if video.ssrc == about => (video, Kind::Video),
+            _ => return 0,
+        };
+        let mut sent = 0;
+        for seq in numbers {
+            let Some((source, layer, number)) = egress.trace(seq) else {
+                continue;
+            };
+            let Some(packet) = tracks[kind as usize].packet(layer, source, number) else {
+                continue;
+            };
+            let cost = packet.payload.len() as u64;
+            let is_repeat = self
+                .resends
+                .iter()
+                .any(|(ssrc, s, _)| *ssrc == about && *s == seq);
+            if is_repeat || self.resend_credit < cost || self.resends.len() >= MAX_RESENDS {
+                continue;
+            }
+            self.resend_credit -= cost;
+            self.resends.push_back((about, seq, now));
+            egress.resend(seq, packet, &mut self.sealer, run, out, self.path);
+            sent += 1;
+        }
+        run.flush(out, self.path);
+        self.resent += sent;
+        sent
+    }
+
+    /// The tracks that it takes.
+    pub fn egresses(&self) -> impl Iterator<Item = (Kind, &Egress)> {
+        let audio = self.audio.as_ref().map(|e| (Kind::Audio, e));
+        audio
+            .into_iter()
+            .chain(self.video.as_ref().map(|e| (Kind::Video, e)))
+    }
+}
+
+/// What one delivery sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Packets.
+    pub packets: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+}
+
+/// Resends are at most a quarter of what is sent.
+const RESEND_SHARE: u64 = 4;
+/// Bytes that may be sent again at once: a lost key frame.
+const RESEND_BURST: u64 = 128 * 1024;
+/// The same packet is not sent again sooner: the last one may be on its way.
+const RESEND_PAUSE: Duration = Duration::from_millis(20);
+/// Resends within the pause.
+const MAX_RESENDS: usize = 64;

@@ -1,0 +1,554 @@
+//! The state of one media thread. Datagrams, mail, time and turns come in; nothing else touches it.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use slab::Slab;
+
+use super::clock::WallClock;
+use super::lobby::{Known, Lobby, Parked};
+use super::mail::{Datagram, Mail};
+use super::outbox::{Outbox, Run};
+use super::session::{Half, Session};
+use super::stream::Stream;
+use super::{CloseReason, Notice, SessionId, StreamId, Summary, WorkerId};
+use crate::metrics::{Count, WorkerCounters};
+use crate::peer::dtls::Identity;
+use crate::peer::ice::{Checked, Path};
+use crate::peer::{Event, Peer};
+use crate::wire::Protocol;
+use crate::wire::stun::Message;
+
+mod close;
+mod feedback;
+mod media;
+
+/// What all workers share.
+pub struct Shared {
+    /// Sessions that wait, and who owns the others.
+    pub lobby: Lobby,
+    /// Our certificate.
+    pub identity: Identity,
+    /// Wall time.
+    pub clock: WallClock,
+}
+
+/// One worker.
+pub struct Worker {
+    id: WorkerId,
+    shared: Arc<Shared>,
+    counters: Arc<WorkerCounters>,
+    sessions: Slab<Session>,
+    by_address: HashMap<SocketAddr, Owner>,
+    by_ufrag: HashMap<String, usize>,
+    by_id: HashMap<SessionId, usize>,
+    streams: Slab<Stream>,
+    by_stream: HashMap<StreamId, usize>,
+    timers: BTreeSet<(Instant, usize)>,
+    sweep_at: Instant,
+    forget_at: Instant,
+    /// DTLS datagrams: about 0.3 ms of work each, so a few per turn.
+    handshakes: VecDeque<(usize, SessionId, Datagram)>,
+    /// Streams with packets to send, the next one first.
+    busy: VecDeque<usize>,
+    run: Run,
+    scratch: Vec<u8>,
+    flights: Vec<BytesMut>,
+    /// The session whose state is being worked on; ended if that panics.
+    current: Option<usize>,
+    /// Letters to other workers, to be posted.
+    pub outgoing: Vec<(WorkerId, Mail)>,
+    /// News for control, to be told.
+    pub notices: Vec<Notice>,
+    randomness: Box<dyn FnMut() -> u64 + Send>,
+}
+
+/// Whose an address is.
+#[derive(Clone, Copy)]
+enum Owner {
+    Here(usize),
+    There(WorkerId),
+}
+
+impl Worker {
+    /// A worker without sessions. `randomness` yields unpredictable numbers.
+    pub fn new(
+        id: WorkerId,
+        shared: Arc<Shared>,
+        counters: Arc<WorkerCounters>,
+        randomness: Box<dyn FnMut() -> u64 + Send>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            shared,
+            counters,
+            sessions: Slab::new(),
+            by_address: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_id: HashMap::new(),
+            streams: Slab::new(),
+            by_stream: HashMap::new(),
+            timers: BTreeSet::new(),
+            sweep_at: now + SWEEP_INTERVAL,
+            forget_at: now + FORGET_INTERVAL,
+            handshakes: VecDeque::new(),
+            busy: VecDeque::new(),
+            run: Run::default(),
+            scratch: Vec::new(),
+            flights: Vec::new(),
+            current: None,
+            outgoing: Vec::new(),
+            notices: Vec::new(),
+            randomness,
+        }
+    }
+
+    /// Takes in a datagram from the socket. `arrived` is when the kernel got it. Its bytes may be changed.
+    pub fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        path: Path,
+        arrived: Instant,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        self.counters.add(Count::DatagramsReceived, 1);
+        self.counters.add(Count::BytesReceived, bytes.len() as u64);
+        let Some(protocol) = Protocol::of(bytes) else {
+            self.counters.add(Count::DropUnclassified, 1);
+            return;
+        };
+        match self.by_address.get(&path.remote) {
+            Some(Owner::Here(key)) => {
+                self.session_datagram(*key, protocol, bytes, path, arrived, now, out)
+            }
+            Some(Owner::There(worker)) => self.forward(*worker, bytes, path, arrived),
+            None => self.stranger(protocol, bytes, path, arrived, now, out),
+        }
+    }
+
+    /// Takes in a letter.
+    pub fn mail(&mut self, mail: Mail, now: Instant, out: &mut impl Outbox) {
+        match mail {
+            Mail::Close { session, reason } => {
+                if let Some(key) = self.by_id.get(&session) {
+                    self.end(*key, reason, now, out);
+                }
+            }
+            Mail::CloseAll { reason } => {
+                for key in self.by_id.values().copied().collect::<Vec<_>>() {
+                    self.end(key, reason, now, out);
+                }
+            }
+            Mail::Stray(Datagram {
+                mut bytes,
+                from,
+                to,
+                arrived,
+            }) => {
+                let path = Path {
+                    remote: from,
+                    local: to,
+                };
+                let Some(protocol) = Protocol::of(&bytes) else {
+                    return;
+                };
+                match self.by_address.get(&from) {
+                    Some(Owner::Here(key)) => {
+                        self.session_datagram(*key, protocol, &mut bytes, path, arrived, now, out);
+                    }
+                    // The session has moved on; it must not go round in circles.
+                    Some(Owner::There(_)) | None if protocol != Protocol::Stun => {
+                        self.counters.add(Count::DropUnvalidated, 1);
+                    }
+                    Some(Owner::There(_)) | None => self.stun_by_ufrag(&bytes, path, now, out),
+                }
+            }
+            Mail::Packets { stream, packets } => self.take_mailed(stream, packets, now),
+            Mail::Clock {
+                stream,
+                kind,
+                layer,
+                source,
+                sync,
+            } => {
+                if let Some(key) = self.by_stream.get(&stream) {
+                    self.streams[*key].tracks[kind as usize].set_sync(layer, source, sync);
+                }
+            }
+            Mail::KeyframeWanted { stream, layer } => self.want_keyframe_here(stream, layer, now),
+        }
+    }
+
+    /// One turn of work: some handshakes, then sends to a bounded number of viewers. `true` when there is more to do.
+    pub fn turn(&mut self, now: Instant, out: &mut impl Outbox) -> bool {
+        for _ in 0..HANDSHAKES_PER_TURN {
+            let Some((key, id, mut datagram)) = self.handshakes.pop_front() else {
+                break;
+            };
+            if self.sessions.get(key).is_some_and(|s| s.id == id) {
+                let path = Path {
+                    remote: datagram.from,
+                    local: datagram.to,
+                };
+                self.dtls(key, &mut datagram.bytes, path, now, out);
+            }
+        }
+        self.deliver(now, out);
+        !self.handshakes.is_empty() || !self.busy.is_empty()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) {
+        while let Some((at, key)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.remove(&(at, key));
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.armed = None;
+                self.session_timeout(key, now, out);
+                self.arm(key);
+            }
+        }
+        self.close_bursts(now);
+        if self.sweep_at <= now {
+            self.sweep_at = now + SWEEP_INTERVAL;
+            self.sweep(now, out);
+        }
+        if self.forget_at <= now {
+            self.forget_at = now + FORGET_INTERVAL;
+            self.by_address
+                .retain(|_, owner| matches!(owner, Owner::Here(_)));
+        }
+    }
+
+    /// When [`Worker::handle_timeout`] is due at the latest.
+    pub fn next_timeout(&self) -> Instant {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let bursts = self.streams.iter().filter_map(|(_, s)| s.next_timeout());
+        bursts.chain(timer).fold(self.sweep_at, Instant::min)
+    }
+
+    /// Work on a session's state panicked: that session ends, the others go on.
+    pub fn recover(&mut self, now: Instant, out: &mut impl Outbox) {
+        self.counters.add(Count::Panics, 1);
+        self.run = Run::default();
+        self.scratch.clear();
+        self.flights.clear();
+        if let Some(key) = self.current.take() {
+            self.drop_session(key, CloseReason::Panicked, now, out);
+        }
+    }
+
+    /// Sessions on this worker, those that are closing not counted.
+    pub fn sessions(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn stranger(
+        &mut self,
+        protocol: Protocol,
+        bytes: &mut [u8],
+        path: Path,
+        arrived: Instant,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        if protocol == Protocol::Stun {
+            return self.stun_by_ufrag(bytes, path, now, out);
+        }
+        match self.shared.lobby.datagram(self.id, protocol, path.remote) {
+            Known::No | Known::Answered => self.counters.add(Count::DropUnvalidated, 1),
+            Known::Of(worker) if worker == self.id => self.counters.add(Count::DropUnvalidated, 1),
+            Known::Of(worker) => {
+                self.remember(path.remote, worker);
+                self.forward(worker, bytes, path, arrived);
+            }
+            Known::Yours(parked) => {
+                let key = self.adopt(*parked, now, out);
+                self.session_datagram(key, protocol, bytes, path, arrived, now, out);
+            }
+        }
+    }
+
+    /// A check from an address that no session here has been checked from.
+    fn stun_by_ufrag(&mut self, bytes: &[u8], path: Path, now: Instant, out: &mut impl Outbox) {
+        let Some(message) = Message::parse(bytes) else {
+            return self.counters.add(Count::DropStun, 1);
+        };
+        let ours = message
+            .ufrags()
+            .and_then(|(ufrag, _)| self.by_ufrag.get(ufrag).copied());
+        if let Some(key) = ours {
+            return self.check(key, bytes, path, now, out);
+        }
+        self.scratch.clear();
+        let known = self
+            .shared
+            .lobby
+            .check(self.id, &message, path, now, &mut self.scratch);
+        if !self.scratch.is_empty() {
+            out.send(path, &self.scratch, self.scratch.len());
+        }
+        match known {
+            Known::No => self.counters.add(Count::DropStun, 1),
+            Known::Answered => {}
+            Known::Of(worker) if worker == self.id => self.counters.add(Count::DropStun, 1),
+            Known::Of(worker) => self.forward(worker, bytes, path, now),
+            Known::Yours(parked) => {
+                self.adopt(*parked, now, out);
+            }
+        }
+    }
+
+    /// Makes a parked session ours.
+    fn adopt(&mut self, parked: Parked, now: Instant, out: &mut impl Outbox) -> usize {
+        let Parked { spec, ice, .. } = parked;
+        let addresses: Vec<_> = ice.addresses().collect();
+        let stream = self.stream(&spec.route);
+        let negotiated = spec.negotiated;
+        let key = self.sessions.insert(Session {
+            id: spec.id,
+            role: spec.role,
+            stream,
+            ufrag: spec.local_ice.ufrag.clone(),
+            peer: Peer::new(ice, negotiated.dtls, negotiated.fingerprints),
+            half: Half::Connecting {
+                sections: negotiated.sections,
+            },
+            created: spec.created,
+            last_heard: now,
+            armed: None,
+            summary: Summary::default(),
+        });
+        self.by_id.insert(spec.id, key);
+        self.by_ufrag.insert(spec.local_ice.ufrag, key);
+        for address in addresses {
+            self.by_address.insert(address, Owner::Here(key));
+        }
+
+        let begun = self.sessions[key]
+            .peer
+            .begin(&self.shared.identity, now, &mut self.flights);
+        self.send_flights(key, out);
+        if begun.is_err() {
+            self.end(key, CloseReason::HandshakeFailed, now, out);
+        }
+        self.arm(key);
+        key
+    }
+
+    fn session_datagram(
+        &mut self,
+        key: usize,
+        protocol: Protocol,
+        bytes: &mut [u8],
+        path: Path,
+        arrived: Instant,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        self.current = Some(key);
+        match protocol {
+            Protocol::Stun => self.check(key, bytes, path, now, out),
+            Protocol::Dtls => {
+                if self.handshakes.len() >= MAX_HANDSHAKES {
+                    // The peer sends it again.
+                    self.counters.add(Count::DropDtls, 1);
+                } else {
+                    let id = self.sessions[key].id;
+                    let datagram = Datagram {
+                        bytes: bytes.to_vec(),
+                        from: path.remote,
+                        to: path.local,
+                        arrived,
+                    };
+                    self.handshakes.push_back((key, id, datagram));
+                }
+            }
+            Protocol::Rtp => self.rtp(key, bytes, arrived, now),
+            Protocol::Rtcp => self.rtcp(key, bytes, now, out),
+        }
+        self.current = None;
+    }
+
+    fn check(&mut self, key: usize, bytes: &[u8], path: Path, now: Instant, out: &mut impl Outbox) {
+        let Some(message) = Message::parse(bytes) else {
+            return self.counters.add(Count::DropStun, 1);
+        };
+        let session = &mut self.sessions[key];
+        self.scratch.clear();
+        if matches!(session.half, Half::Closing(_)) {
+            session.peer.ice.forbid(&message, &mut self.scratch);
+        } else {
+            match session
+                .peer
+                .ice
+                .check(&message, path, now, &mut self.scratch)
+            {
+                Checked::Ignored => self.counters.add(Count::DropStun, 1),
+                Checked::Refused => {}
+                Checked::Answered {
+                    new_address,
+                    evicted,
+                    ..
+                } => {
+                    session.last_heard = now;
+                    if new_address {
+                        self.by_address.insert(path.remote, Owner::Here(key));
+                        if let Some(evicted) = evicted {
+                            self.by_address.remove(&evicted);
+                        }
+                        self.shared
+                            .lobby
+                            .move_address(&session.ufrag, path.remote, evicted);
+                    }
+                    if let (Half::Viewer { at, .. }, Some(selected)) =
+                        (&session.half, session.peer.ice.selected())
+                        && let Some(viewer) = self.streams[session.stream].viewers.get_mut(*at)
+                    {
+                        viewer.path = selected;
+                    }
+                }
+            }
+        }
+        if !self.scratch.is_empty() {
+            out.send(path, &self.scratch, self.scratch.len());
+        }
+    }
+
+    fn dtls(
+        &mut self,
+        key: usize,
+        bytes: &mut [u8],
+        path: Path,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        self.current = Some(key);
+        let session = &mut self.sessions[key];
+        let was_live = session.peer.is_live();
+        let event = session
+            .peer
+            .receive_dtls(&self.shared.identity, bytes, now, &mut self.flights);
+        let selected = session.peer.ice.selected().unwrap_or(path);
+        for flight in self.flights.drain(..) {
+            out.send(selected, &flight, flight.len());
+        }
+        match event {
+            Ok(Event::Nothing) => {}
+            Ok(Event::Connected(agreed)) => self.connected(key, &agreed, now, out),
+            Ok(Event::Closed) => self.drop_session(key, CloseReason::PeerClosed, now, out),
+            Err(_) if was_live => self.counters.add(Count::DropDtls, 1),
+            Err(error) => {
+                tracing::debug!(session = ?self.sessions[key].id, %error, "handshake failed");
+                self.counters.add(Count::HandshakeFailed, 1);
+                self.drop_session(key, CloseReason::HandshakeFailed, now, out);
+            }
+        }
+        if self.sessions.contains(key) {
+            self.arm(key);
+        }
+        self.current = None;
+    }
+
+    fn session_timeout(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
+        self.current = Some(key);
+        self.sessions[key]
+            .peer
+            .handle_timeout(&self.shared.identity, now, &mut self.flights);
+        self.send_flights(key, out);
+        let session = &self.sessions[key];
+        match &session.half {
+            Half::Connecting { .. } => {
+                if now.saturating_duration_since(session.created) >= super::lobby::CONNECT_WITHIN {
+                    self.drop_session(key, CloseReason::NeverConnected, now, out);
+                }
+            }
+            Half::Presenter(_) | Half::Viewer { .. } if session.is_silent(now) => {
+                self.end(key, CloseReason::Silent, now, out);
+            }
+            Half::Presenter(_) => self.presenter_feedback(key, now, out),
+            Half::Viewer { .. } => self.viewer_report(key, now, out),
+            Half::Closing(_) => self.repeat_goodbye(key, now, out),
+        }
+        self.current = None;
+    }
+
+    fn send_flights(&mut self, key: usize, out: &mut impl Outbox) {
+        let path = self.sessions[key].peer.ice.selected();
+        for flight in self.flights.drain(..) {
+            if let Some(path) = path {
+                out.send(path, &flight, flight.len());
+            }
+        }
+    }
+
+    /// The session's own timer, moved to where it is due next.
+    fn arm(&mut self, key: usize) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let next = session.next_timeout();
+        if session.armed == Some(next) {
+            return;
+        }
+        if let Some(armed) = session.armed.replace(next) {
+            self.timers.remove(&(armed, key));
+        }
+        self.timers.insert((next, key));
+    }
+
+    fn sweep(&mut self, now: Instant, out: &mut impl Outbox) {
+        for parked in self.shared.lobby.claim_overdue(self.id, now) {
+            self.adopt(*parked, now, out);
+        }
+        if self.id == WorkerId(0) {
+            for parked in self.shared.lobby.expire(now) {
+                let lasted = now.saturating_duration_since(parked.spec.created);
+                let summary = Summary {
+                    lasted,
+                    ..Summary::default()
+                };
+                let (session, reason) = (parked.spec.id, CloseReason::NeverConnected);
+                self.notices.push(Notice::Closed {
+                    session,
+                    reason,
+                    summary,
+                });
+            }
+        }
+    }
+
+    fn remember(&mut self, address: SocketAddr, worker: WorkerId) {
+        if self.by_address.len() < MAX_ADDRESSES {
+            self.by_address.insert(address, Owner::There(worker));
+        }
+    }
+
+    fn forward(&mut self, worker: WorkerId, bytes: &[u8], path: Path, arrived: Instant) {
+        let datagram = Datagram {
+            bytes: bytes.to_vec(),
+            from: path.remote,
+            to: path.local,
+            arrived,
+        };
+        self.outgoing.push((worker, Mail::Stray(datagram)));
+    }
+}
+
+/// At about 0.3 ms each.
+const HANDSHAKES_PER_TURN: usize = 3;
+/// Waiting handshake datagrams; clients repeat theirs.
+const MAX_HANDSHAKES: usize = 4096;
+const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a worker remembers that an address is another's.
+const FORGET_INTERVAL: Duration = Duration::from_secs(30);
+const MAX_ADDRESSES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {}

@@ -1,0 +1,223 @@
+//! RTCP both ways.
+
+use std::time::Instant;
+
+use super::{Count, Worker};
+use crate::media::mail::Mail;
+use crate::media::outbox::Outbox;
+use crate::media::session::{Half, REPORT_INTERVAL};
+use crate::peer::srtp::SrtpError;
+use crate::wire::rtcp;
+use crate::wire::sdp::Kind;
+
+impl Worker {
+    /// An SRTCP datagram.
+    pub(super) fn rtcp(
+        &mut self,
+        key: usize,
+        bytes: &mut [u8],
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        let session = &mut self.sessions[key];
+        let plain = match session.peer.open_rtcp(bytes) {
+            Ok(len) => bytes.get(..len).unwrap_or_default(),
+            Err(error) => {
+                let count = if error == SrtpError::Replay {
+                    Count::DropReplay
+                } else {
+                    Count::DropSrtp
+                };
+                return self.count(count, 1);
+            }
+        };
+        session.last_heard = now;
+        match &session.half {
+            Half::Presenter(_) => self.presenter_said(key, plain, now),
+            Half::Viewer { at, .. } => {
+                let at = *at;
+                self.viewer_said(key, at, plain, now, out);
+            }
+            Half::Connecting { .. } | Half::Closing(_) => {}
+        }
+    }
+
+    /// Says to a presenter what is due.
+    pub(super) fn presenter_feedback(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
+        let session = &mut self.sessions[key];
+        let Half::Presenter(ingress) = &mut session.half else {
+            return;
+        };
+        self.scratch.clear();
+        ingress.feedback(now, &mut self.scratch);
+        self.send_rtcp(key, out);
+    }
+
+    /// Sends a viewer its sender reports: our clock and its timestamps, so that sound and picture stay together.
+    pub(super) fn viewer_report(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
+        let session = &mut self.sessions[key];
+        let Half::Viewer { at, report_at } = &mut session.half else {
+            return;
+        };
+        if *report_at > now {
+            return;
+        }
+        *report_at = now + REPORT_INTERVAL;
+        let at = *at;
+        let stream = &self.streams[session.stream];
+        let Some(viewer) = stream.viewers.get(at) else {
+            return;
+        };
+        let by_report = stream.is_in_sync();
+        let clock = &self.shared.clock;
+
+        self.scratch.clear();
+        for (kind, egress) in viewer.egresses() {
+            let Some((source, shift)) = egress.timeline() else {
+                continue;
+            };
+            let track = &stream.tracks[kind as usize];
+            let Some(rtp) = track.rtp_now(source, clock, now, by_report) else {
+                continue;
+            };
+            let rtp = rtp.wrapping_add(shift);
+            rtcp::write_sender_report(
+                &mut self.scratch,
+                egress.ssrc,
+                clock.ntp(now),
+                rtp,
+                egress.packets,
+                egress.octets,
+            );
+        }
+        if self.scratch.is_empty() {
+            return;
+        }
+        let ssrcs: Vec<u32> = viewer.egresses().map(|(_, egress)| egress.ssrc).collect();
+        for ssrc in ssrcs {
+            rtcp::write_cname(&mut self.scratch, ssrc, CNAME);
+        }
+        self.send_rtcp(key, out);
+    }
+
+    /// The presenter's next feedback is due now, not at its timer.
+    pub(super) fn feedback_soon(&mut self, presenter: usize, now: Instant) {
+        if let Some(session) = self.sessions.get_mut(presenter) {
+            if let Some(armed) = session.armed.replace(now) {
+                self.timers.remove(&(armed, presenter));
+            }
+            self.timers.insert((now, presenter));
+            self.counters.add(Count::KeyframesAsked, 1);
+        }
+    }
+
+    fn presenter_said(&mut self, key: usize, plain: &[u8], now: Instant) {
+        let session = &mut self.sessions[key];
+        let Half::Presenter(ingress) = &mut session.half else {
+            return;
+        };
+        let clock = self.shared.clock;
+        let mut told = false;
+        rtcp::read(plain, |event| {
+            if let rtcp::Event::SenderReport { ssrc, ntp, rtp, .. } = event {
+                told |= ingress.sender_report(ssrc, ntp, rtp, &clock, now);
+            }
+        });
+        if !told {
+            return;
+        }
+        let stream = &mut self.streams[session.stream];
+        let outposts: Vec<_> = stream.route.outposts().filter(|o| *o != self.id).collect();
+        for (source, sync) in ingress.syncs() {
+            stream.tracks[source.kind as usize].set_sync(source.layer, source.id, sync);
+            for outpost in &outposts {
+                self.outgoing.push((
+                    *outpost,
+                    Mail::Clock {
+                        stream: stream.route.stream,
+                        kind: source.kind,
+                        layer: source.layer,
+                        source: source.id,
+                        sync,
+                    },
+                ));
+            }
+        }
+    }
+
+    fn viewer_said(
+        &mut self,
+        key: usize,
+        at: usize,
+        plain: &[u8],
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        let session = &mut self.sessions[key];
+        let stream_key = session.stream;
+        let stream = &mut self.streams[stream_key];
+        let Some(viewer) = stream.viewers.get_mut(at) else {
+            return;
+        };
+        let mut wants_keyframe = None;
+        let mut resent = 0;
+        let mut items = 0;
+        let mut reported_lost = 0;
+        rtcp::read(plain, |event| match event {
+            rtcp::Event::Nack {
+                about,
+                packet_id,
+                bitmap,
+            } => {
+                items += 1;
+                if items <= MAX_NACK_ITEMS {
+                    let numbers = (0..16)
+                        .filter(|bit| bitmap & (1 << bit) != 0)
+                        .map(|bit| packet_id.wrapping_add(bit + 1));
+                    let numbers = std::iter::once(packet_id).chain(numbers);
+                    resent +=
+                        viewer.resend(about, numbers, &stream.tracks, now, &mut self.run, out);
+                }
+            }
+            rtcp::Event::Pli { about } | rtcp::Event::Fir { about } => {
+                if let Some((_, egress)) = viewer.egresses().find(|(_, e)| e.ssrc == about) {
+                    wants_keyframe = Some(egress.layer().unwrap_or(egress.wanted));
+                }
+            }
+            rtcp::Event::Report { about, lost, .. } => {
+                if viewer
+                    .egresses()
+                    .any(|(kind, e)| e.ssrc == about && kind == Kind::Video)
+                {
+                    reported_lost = u64::try_from(lost).unwrap_or(0);
+                }
+            }
+            // One layer has nothing to adapt; a viewer's goodbye is its DTLS close or its DELETE.
+            rtcp::Event::Remb { .. }
+            | rtcp::Event::TransportCc { .. }
+            | rtcp::Event::SenderReport { .. }
+            | rtcp::Event::Bye { .. } => {}
+        });
+        session.summary.lost = session.summary.lost.max(reported_lost);
+        self.counters.add(Count::PacketsResent, resent);
+        if let Some(layer) = wants_keyframe {
+            self.counters.add(Count::KeyframesWanted, 1);
+            self.want_keyframe(stream_key, layer, now);
+        }
+    }
+
+    fn send_rtcp(&mut self, key: usize, out: &mut impl Outbox) {
+        let session = &mut self.sessions[key];
+        if self.scratch.is_empty() || session.peer.seal_rtcp(&mut self.scratch).is_err() {
+            return;
+        }
+        if let Some(path) = session.peer.ice.selected() {
+            out.send(path, &self.scratch, self.scratch.len());
+        }
+    }
+}
+
+/// NACK items of one datagram that are looked at, 17 packets each.
+const MAX_NACK_ITEMS: u32 = 16;
+/// The same for audio and video, so that players keep them together.
+const CNAME: &str = "tribune";

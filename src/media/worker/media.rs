@@ -1,0 +1,308 @@
+//! The way of a packet: from the presenter's datagram to every viewer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Count, Worker};
+use crate::media::egress::Egress;
+use crate::media::ingress::{Dropped, Ingress};
+use crate::media::mail::Mail;
+use crate::media::outbox::Outbox;
+use crate::media::packet::Packet;
+use crate::media::session::{FIRST_REPORT, Half};
+use crate::media::stream::Stream;
+use crate::media::viewer::Viewer;
+use crate::media::{CloseReason, Notice, Role, Route, StreamId};
+use crate::peer::dtls::{Agreed, DtlsError};
+use crate::peer::srtp::{Profile, RtpOpener, RtpSealer, SrtpError};
+use crate::wire::sdp::{Kind, Section};
+
+impl Worker {
+    /// The stream's state on this worker.
+    pub(super) fn stream(&mut self, route: &Arc<Route>) -> usize {
+        if let Some(key) = self.by_stream.get(&route.stream) {
+            return *key;
+        }
+        let key = self.streams.insert(Stream::new(route.clone()));
+        self.by_stream.insert(route.stream, key);
+        key
+    }
+
+    /// Keys are agreed: the session becomes what it was made for.
+    pub(super) fn connected(
+        &mut self,
+        key: usize,
+        agreed: &Agreed,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        let session = &mut self.sessions[key];
+        session.last_heard = now;
+        session.summary.connected_after = Some(now.saturating_duration_since(session.created));
+        let Half::Connecting { sections } = &mut session.half else {
+            return;
+        };
+        let sections = std::mem::take(sections);
+        let (id, role) = (session.id, session.role);
+        let remote = session.peer.ice.selected().map(|p| p.remote);
+        let made = match role {
+            Role::Presenter => self.become_presenter(key, agreed, sections, now),
+            Role::Viewer => self.become_viewer(key, agreed, sections, now),
+        };
+        let Some(remote) = remote.filter(|_| made.is_ok()) else {
+            return self.drop_session(key, CloseReason::HandshakeFailed, now, out);
+        };
+        self.counters.add(Count::Connected, 1);
+        self.counters.add(
+            if agreed.profile == Profile::AesGcm {
+                Count::ProfileGcm
+            } else {
+                Count::ProfileCm
+            },
+            1,
+        );
+        self.notices.push(Notice::Connected {
+            session: id,
+            remote,
+        });
+    }
+
+    /// A presenter's SRTP datagram.
+    pub(super) fn rtp(&mut self, key: usize, bytes: &mut [u8], arrived: Instant, now: Instant) {
+        let session = &mut self.sessions[key];
+        let Half::Presenter(ingress) = &mut session.half else {
+            return self.counters.add(Count::DropUnknownSource, 1);
+        };
+        match ingress.receive(bytes, arrived) {
+            Ok(received) => {
+                session.last_heard = now;
+                session
+                    .summary
+                    .media_after
+                    .get_or_insert(now.saturating_duration_since(session.created));
+                self.counters.add(Count::PacketsReceived, 1);
+                self.counters
+                    .add(Count::PayloadReceived, received.packet.payload.len() as u64);
+                let (id, at) = (session.id, session.stream);
+                if received.is_new_source {
+                    let source = &received.packet.source;
+                    let (kind, format) = (source.kind, source.format.clone());
+                    self.notices.push(Notice::Started {
+                        session: id,
+                        kind,
+                        format,
+                    });
+                }
+                self.take(at, key, received.packet, now);
+            }
+            Err(dropped) => {
+                let (count, is_authentic) = match dropped {
+                    Dropped::Srtp(SrtpError::Replay) => (Count::DropReplay, false),
+                    Dropped::Srtp(_) => (Count::DropSrtp, false),
+                    Dropped::Unknown => (Count::DropUnknownSource, true),
+                    Dropped::Malformed => (Count::DropRtp, false),
+                    Dropped::Padding => (Count::PacketsReceived, true),
+                };
+                if is_authentic {
+                    session.last_heard = now;
+                }
+                self.counters.add(count, 1);
+            }
+        }
+        self.arm(key);
+    }
+
+    /// Packets from the stream's home.
+    pub(super) fn take_mailed(
+        &mut self,
+        stream: StreamId,
+        packets: Vec<Arc<Packet>>,
+        now: Instant,
+    ) {
+        let Some(key) = self.by_stream.get(&stream).copied() else {
+            return;
+        };
+        for packet in packets {
+            self.streams[key].take(packet, now);
+        }
+        self.close_burst(key, now);
+        self.follow_layers(key, now);
+    }
+
+    /// Closes the bursts that are due.
+    pub(super) fn close_bursts(&mut self, now: Instant) {
+        for key in 0..self.streams.capacity() {
+            if self
+                .streams
+                .get(key)
+                .and_then(Stream::next_timeout)
+                .is_some_and(|at| at <= now)
+            {
+                self.close_burst(key, now);
+            }
+        }
+    }
+
+    /// Sends to some of the viewers who wait for a burst.
+    pub(super) fn deliver(&mut self, now: Instant, out: &mut impl Outbox) {
+        let mut left = VIEWERS_PER_TURN;
+        while left > 0
+            && let Some(key) = self.busy.pop_front()
+        {
+            let Some(stream) = self.streams.get_mut(key) else {
+                continue;
+            };
+            let (served, sent) = stream.deliver(left, &mut self.run, out, now);
+            left = left.saturating_sub(served.max(1));
+            self.counters.add(Count::PacketsForwarded, sent.packets);
+            self.counters.add(Count::PayloadForwarded, sent.bytes);
+            if stream.is_sending() {
+                self.busy.push_back(key);
+            } else {
+                // What gathered meanwhile leaves as one, larger burst.
+                self.close_burst(key, now);
+            }
+        }
+    }
+
+    /// A viewer somewhere needs a key frame.
+    pub(super) fn want_keyframe(&mut self, stream: usize, layer: u8, now: Instant) {
+        let route = &self.streams[stream].route;
+        match route.home() {
+            Some(home) if home == self.id => self.want_keyframe_here(route.stream, layer, now),
+            Some(home) => {
+                let stream = route.stream;
+                self.outgoing
+                    .push((home, Mail::KeyframeWanted { stream, layer }));
+            }
+            None => {}
+        }
+    }
+
+    /// The presenter is asked for a key frame, if it is here and has not been asked just now.
+    pub(super) fn want_keyframe_here(&mut self, stream: StreamId, layer: u8, now: Instant) {
+        let Some(stream) = self.by_stream.get(&stream) else {
+            return;
+        };
+        let Some(presenter) = self.streams[*stream].presenter else {
+            return;
+        };
+        if let Some(Half::Presenter(ingress)) =
+            self.sessions.get_mut(presenter).map(|s| &mut s.half)
+        {
+            ingress.want_keyframe(layer);
+            self.feedback_soon(presenter, now);
+        }
+    }
+
+    fn become_presenter(
+        &mut self,
+        key: usize,
+        agreed: &Agreed,
+        sections: Vec<Section>,
+        now: Instant,
+    ) -> Result<(), DtlsError> {
+        let opener = RtpOpener::new(&agreed.theirs, self.shared.identity.crypto())?;
+        let ssrc = (self.randomness)() as u32;
+        let session = &mut self.sessions[key];
+        let stream = &mut self.streams[session.stream];
+        let presentation = stream.route.next_presentation();
+        session.half = Half::Presenter(Box::new(Ingress::new(
+            opener,
+            sections,
+            presentation,
+            ssrc,
+            now,
+        )));
+        stream.presenter = Some(key);
+        stream.route.set_home(Some(self.id));
+        Ok(())
+    }
+
+    fn become_viewer(
+        &mut self,
+        key: usize,
+        agreed: &Agreed,
+        sections: Vec<Section>,
+        now: Instant,
+    ) -> Result<(), DtlsError> {
+        let sealer = RtpSealer::new(&agreed.ours, self.shared.identity.crypto())?;
+        let path = self.sessions[key]
+            .peer
+            .ice
+            .selected()
+            .ok_or(DtlsError::Bounds)?;
+        let (mut audio, mut video) = (None, None);
+        for section in sections {
+            let egress = match section.kind {
+                Kind::Audio => &mut audio,
+                Kind::Video => &mut video,
+            };
+            *egress = Egress::new(section, (self.randomness)() as u16);
+        }
+        let stream = self.sessions[key].stream;
+        let at = self.streams[stream].add_viewer(Viewer::new(key, path, sealer, audio, video));
+        self.streams[stream].route.set_outpost(self.id, true);
+        self.sessions[key].half = Half::Viewer {
+            at,
+            report_at: now + FIRST_REPORT,
+        };
+        let layer = self.streams[stream].best_layer();
+        self.want_keyframe(stream, layer, now);
+        Ok(())
+    }
+
+    /// A packet of the presenter on this worker.
+    fn take(&mut self, at: usize, presenter: usize, packet: Packet, now: Instant) {
+        let stream = &mut self.streams[at];
+        if stream.presenter != Some(presenter) {
+            // It has been taken over.
+            return;
+        }
+        if stream.take(Arc::new(packet), now) {
+            self.close_burst(at, now);
+            self.follow_layers(at, now);
+        }
+    }
+
+    /// Sends the burst on its way if it is due, to our viewers and to the outposts.
+    fn close_burst(&mut self, key: usize, now: Instant) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let (id, home, outposts) = (
+            stream.route.stream,
+            stream.route.home(),
+            stream.route.outposts(),
+        );
+        let Some(packets) = stream.close_burst(now) else {
+            return;
+        };
+        if home == Some(self.id) {
+            for outpost in outposts.filter(|o| *o != self.id) {
+                self.outgoing.push((
+                    outpost,
+                    Mail::Packets {
+                        stream: id,
+                        packets: packets.to_vec(),
+                    },
+                ));
+            }
+        }
+        if !self.busy.contains(&key) {
+            self.busy.push_back(key);
+        }
+    }
+
+    /// Looks which layer is best; asks for a key frame when that changes what viewers should get.
+    fn follow_layers(&mut self, key: usize, now: Instant) {
+        if self.streams[key].choose_layer(now)
+            && let Some(layer) = self.streams[key].awaits_keyframe()
+        {
+            self.want_keyframe(key, layer, now);
+        }
+    }
+}
+
+/// Between two looks at the socket.
+const VIEWERS_PER_TURN: usize = 64;

@@ -1,0 +1,184 @@
+//! A media thread: waits, reads, works, sends.
+
+use std::io::IoSliceMut;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use quinn_udp::RecvMeta;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::handle::Office;
+use super::udp::{Socket, SocketOutbox};
+use crate::media::WorkerId;
+use crate::media::outbox::Outbox;
+use crate::media::worker::Worker;
+use crate::metrics::{Count, WorkerCounters};
+use crate::peer::ice::Path;
+
+/// Runs a worker until the office closes.
+pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: Arc<WorkerCounters>) {
+    let mut worker = Worker::new(
+        id,
+        office.shared.clone(),
+        counters.clone(),
+        Box::new(random),
+        Instant::now(),
+    );
+    let mut out = socket.outbox(counters.clone());
+    let mut inbox = Inbox::new();
+    let mailbox = &office.mailboxes[usize::from(id.0)];
+
+    while !office.stop.load(Ordering::Acquire) {
+        for _ in 0..READS_PER_TURN {
+            if !inbox.read(socket, &mut worker, &mut out) {
+                break;
+            }
+        }
+        for _ in 0..LETTERS_PER_TURN {
+            let Some(mail) = mailbox.take() else { break };
+            let now = Instant::now();
+            guarded(&mut worker, now, &mut out, |worker, out| {
+                worker.mail(mail, now, out)
+            });
+        }
+        let now = Instant::now();
+        if worker.next_timeout() <= now {
+            guarded(&mut worker, now, &mut out, |worker, out| {
+                worker.handle_timeout(now, out)
+            });
+        }
+        let more = guarded(&mut worker, now, &mut out, |worker, out| {
+            worker.turn(now, out)
+        })
+        .unwrap_or(true);
+        post(&mut worker, office, &counters);
+
+        if !more && mailbox.is_empty() {
+            let mut wait = worker
+                .next_timeout()
+                .saturating_duration_since(Instant::now());
+            if !worker.notices.is_empty() {
+                wait = wait.min(NOTICE_RETRY);
+            }
+            let mut fds = [
+                PollFd::from_borrowed_fd(socket.fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(mailbox.bell(), PollFlags::IN),
+            ];
+            let timeout = Timespec {
+                tv_sec: wait.as_secs() as i64,
+                tv_nsec: wait.subsec_nanos().into(),
+            };
+            // Interrupted or not: the loop looks at everything anyway.
+            let _ = poll(&mut fds, Some(&timeout));
+            if fds[1].revents().contains(PollFlags::IN) {
+                mailbox.hear();
+            }
+        }
+    }
+}
+
+/// A panic ends the session that it happened in, not the thread.
+fn guarded<O: Outbox, T>(
+    worker: &mut Worker,
+    now: Instant,
+    out: &mut O,
+    work: impl FnOnce(&mut Worker, &mut O) -> T,
+) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(|| work(worker, out))) {
+        Ok(done) => Some(done),
+        Err(_) => {
+            worker.recover(now, out);
+            None
+        }
+    }
+}
+
+/// Receive buffers for one batch.
+struct Inbox {
+    buffers: Vec<Vec<u8>>,
+    metas: Vec<RecvMeta>,
+}
+
+impl Inbox {
+    fn new() -> Self {
+        Self {
+            buffers: vec![vec![0; BUFFER]; quinn_udp::BATCH_SIZE],
+            metas: vec![RecvMeta::default(); quinn_udp::BATCH_SIZE],
+        }
+    }
+
+    /// Reads one batch and gives it to the worker. `false` when there was none.
+    fn read(&mut self, socket: &Socket, worker: &mut Worker, out: &mut SocketOutbox<'_>) -> bool {
+        let mut slices: Vec<_> = self
+            .buffers
+            .iter_mut()
+            .map(|b| IoSliceMut::new(b))
+            .collect();
+        let Ok(count) = socket.receive(&mut slices, &mut self.metas) else {
+            return false;
+        };
+        let now = Instant::now();
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+
+        for (buffer, meta) in self.buffers.iter_mut().zip(&self.metas).take(count) {
+            let path = Path {
+                remote: meta.addr,
+                local: meta.dst_ip,
+            };
+            // The kernel's stamp is wall time: an age survives a change of that clock, within reason.
+            let age = meta
+                .timestamp
+                .map_or(Duration::ZERO, |at| wall.saturating_sub(at))
+                .min(MAX_AGE);
+            let arrived = now.checked_sub(age).unwrap_or(now);
+            for datagram in buffer[..meta.len].chunks_mut(meta.stride.max(1)) {
+                guarded(worker, now, out, |worker, out| {
+                    worker.receive(datagram, path, arrived, now, out)
+                });
+            }
+        }
+        count > 0
+    }
+}
+
+/// Posts letters to the other workers and news to control.
+fn post(worker: &mut Worker, office: &Office, counters: &WorkerCounters) {
+    for (to, mail) in worker.outgoing.drain(..) {
+        let posted = office
+            .mailboxes
+            .get(usize::from(to.0))
+            .is_some_and(|mailbox| mailbox.post(mail));
+        if !posted {
+            counters.add(Count::MailLost, 1);
+        }
+    }
+    let mut told = 0;
+    for notice in &worker.notices {
+        match office.notices.try_send(notice.clone()) {
+            Ok(()) | Err(TrySendError::Closed(_)) => told += 1,
+            // Control is slow: what is left is told later. There is one notice or two per session, so it is bounded.
+            Err(TrySendError::Full(_)) => break,
+        }
+    }
+    worker.notices.drain(..told);
+}
+
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // It fails on no machine that has come this far; a predictable SSRC would harm nobody.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}
+
+/// Batches that are read before it is time to send again.
+const READS_PER_TURN: usize = 4;
+const LETTERS_PER_TURN: usize = 256;
+/// GRO fills up to 64 KiB.
+const BUFFER: usize = 1 << 16;
+const NOTICE_RETRY: Duration = Duration::from_millis(10);
+const MAX_AGE: Duration = Duration::from_secs(1);

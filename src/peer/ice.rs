@@ -1,0 +1,318 @@
+//! An ICE-lite agent (RFC 8445 §2.5): answers authenticated checks, remembers where they came from, and sends media
+//! where the client nominates. It sends nothing to an address that did not send first.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::wire::sdp::IceCredentials;
+use crate::wire::stun::{self, Class, Message};
+
+/// Where a client is, and which of our addresses it talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The client's address.
+    pub remote: SocketAddr,
+    /// The address of ours that it sent to; replies leave from there.
+    pub local: Option<IpAddr>,
+}
+
+/// What a check led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Authentic; a success response was written.
+    Answered {
+        /// This address was not known before.
+        new_address: bool,
+        /// An address that had to make room.
+        evicted: Option<SocketAddr>,
+        /// The check nominates its path (RFC 8445 §8.1.1).
+        nominates: bool,
+    },
+    /// Authentic, but an error response was written and nothing changed.
+    Refused,
+    /// Not authentic, or not for this session: nothing was written and nothing changed.
+    Ignored,
+}
+
+/// The agent of one session.
+pub struct Ice {
+    key: stun::Key,
+    remote_ufrag: String,
+    addresses: Vec<Address>,
+    selected: Option<Path>,
+    /// Fingerprints of recent checks and where they came from: a copy sent from elsewhere must not move the media.
+    seen: VecDeque<(u64, SocketAddr)>,
+    new_addresses: VecDeque<Instant>,
+}
+
+struct Address {
+    path: Path,
+    last_check: Instant,
+}
+
+impl Ice {
+    /// An agent that has seen nothing yet.
+    pub fn new(local: &IceCredentials, remote: &IceCredentials) -> Self {
+        Self {
+            key: stun::Key::new(&local.pwd),
+            remote_ufrag: remote.ufrag.clone(),
+            addresses: Vec::new(),
+            selected: None,
+            seen: VecDeque::new(),
+            new_addresses: VecDeque::new(),
+        }
+    }
+
+    /// Takes in a Binding request whose user name begins with our fragment; a reply is appended to `reply`.
+    pub fn check(
+        &mut self,
+        message: &Message<'_>,
+        path: Path,
+        now: Instant,
+        reply: &mut Vec<u8>,
+    ) -> Checked {
+        let ours = message
+            .ufrags()
+            .is_some_and(|(_, remote)| remote == self.remote_ufrag);
+        if !matches!(message.class, Class::Request) || !ours || !message.verify(&self.key) {
+            return Checked::Ignored;
+        }
+        if message.controlled.is_some() {
+            // A lite agent is always controlled, so the client must control (RFC 8445 §7.3.1.1).
+            stun::write_error(
+                reply,
+                &message.transaction,
+                ROLE_CONFLICT,
+                "Role Conflict",
+                &self.key,
+            );
+            return Checked::Refused;
+        }
+        if self.is_replay(&message.transaction, path.remote) {
+            return Checked::Ignored;
+        }
+
+        let known = self
+            .addresses
+            .iter_mut()
+            .find(|a| a.path.remote == path.remote);
+        let (new_address, evicted) = if let Some(address) = known {
+            address.last_check = now;
+            address.path.local = path.local;
+            (false, None)
+        } else {
+            if !self.may_add(now) {
+                return Checked::Ignored;
+            }
+            let evicted = self.evict();
+            self.addresses.push(Address {
+                path,
+                last_check: now,
+            });
+            (true, evicted)
+        };
+        if message.use_candidate || self.selected.is_none() {
+            self.selected = Some(path);
+        }
+
+        stun::write_success(reply, &message.transaction, path.remote, &self.key);
+        Checked::Answered {
+            new_address,
+            evicted,
+            nominates: message.use_candidate,
+        }
+    }
+
+    /// Tells a client that still checks that it may not send any more (RFC 7675 §5.2).
+    pub fn forbid(&self, message: &Message<'_>, reply: &mut Vec<u8>) {
+        if matches!(message.class, Class::Request) && message.verify(&self.key) {
+            stun::write_error(
+                reply,
+                &message.transaction,
+                FORBIDDEN,
+                "Forbidden",
+                &self.key,
+            );
+        }
+    }
+
+    /// Where media goes: the path nominated last, before that the first one.
+    pub fn selected(&self) -> Option<Path> {
+        self.selected
+    }
+
+    /// Every address that passed a check and is still kept.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().map(|a| a.path.remote)
+    }
+
+    fn is_replay(&mut self, transaction: &[u8; 12], from: SocketAddr) -> bool {
+        // The transaction id is 96 random bits of the client; 64 of them tell its checks apart.
+        let [a, b, c, d, e, f, g, h, ..] = *transaction;
+        let id = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        if let Some((_, origin)) = self.seen.iter().find(|(seen, _)| *seen == id) {
+            return *origin != from;
+        }
+        if self.seen.len() == MAX_SEEN {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((id, from));
+        false
+    }
+
+    fn may_add(&mut self, now: Instant) -> bool {
+        while self
+            .new_addresses
+            .front()
+            .is_some_and(|t| now.duration_since(*t) > NEW_ADDRESS_SPAN)
+        {
+            self.new_addresses.pop_front();
+        }
+        if self.new_addresses.len() >= MAX_NEW_ADDRESSES {
+            return false;
+        }
+        self.new_addresses.push_back(now);
+        true
+    }
+
+    /// Makes room by dropping the address that has been quiet the longest; never the selected one.
+    fn evict(&mut self) -> Option<SocketAddr> {
+        if self.addresses.len() < MAX_ADDRESSES {
+            return None;
+        }
+        let selected = self.selected.map(|s| s.remote);
+        let (oldest, _) = (self.addresses.iter().enumerate())
+            .filter(|(_, a)| Some(a.path.remote) != selected)
+            .min_by_key(|(_, a)| a.last_check)?;
+        Some(self.addresses.swap_remove(oldest).path.remote)
+    }
+}
+
+/// RFC 8445 §16.1
+const ROLE_CONFLICT: u16 = 487;
+/// RFC 7675 §5.2
+const FORBIDDEN: u16 = 403;
+/// A client has a handful of interfaces; anything above is somebody spending our memory.
+const MAX_ADDRESSES: usize = 8;
+const MAX_NEW_ADDRESSES: usize = 20;
+const NEW_ADDRESS_SPAN: Duration = Duration::from_secs(60);
+const MAX_SEEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::stun::Check;
+
+    fn agent() -> (Ice, stun::Key) {
+        let local = IceCredentials {
+            ufrag: "ours".into(),
+            pwd: "our-password-of-24-chars".into(),
+        };
+        let remote = IceCredentials {
+            ufrag: "them".into(),
+            pwd: "their-password-of-24-ch.".into(),
+        };
+        (Ice::new(&local, &remote), stun::Key::new(&local.pwd))
+    }
+
+    fn path(port: u16) -> Path {
+        Path {
+            remote: SocketAddr::from(([192, 0, 2, 1], port)),
+            local: None,
+        }
+    }
+
+    fn check(id: u8, use_candidate: bool, username: &str, key: &stun::Key) -> Vec<u8> {
+        let mut out = Vec::new();
+        let check = Check {
+            transaction: [id; 12],
+            username,
+            priority: 1,
+            controlling: 1,
+            use_candidate,
+        };
+        stun::write_check(&mut out, &check, key);
+        out
+    }
+
+    fn feed(ice: &mut Ice, datagram: &[u8], path: Path, now: Instant) -> Checked {
+        let message = Message::parse(datagram).expect("a STUN message");
+        ice.check(&message, path, now, &mut Vec::new())
+    }
+
+    #[test]
+    fn media_follows_the_nomination() {
+        let (mut ice, key) = agent();
+        let now = Instant::now();
+
+        feed(&mut ice, &check(1, false, "ours:them", &key), path(1), now);
+        assert_eq!(ice.selected(), Some(path(1)));
+        feed(&mut ice, &check(2, false, "ours:them", &key), path(2), now);
+        assert_eq!(ice.selected(), Some(path(1)));
+        feed(&mut ice, &check(3, true, "ours:them", &key), path(2), now);
+
+        assert_eq!(ice.selected(), Some(path(2)));
+    }
+
+    #[test]
+    fn a_stranger_changes_nothing() {
+        let (mut ice, key) = agent();
+        let now = Instant::now();
+        let wrong = stun::Key::new("wrong-password-of-24-ch.");
+
+        assert_eq!(
+            feed(&mut ice, &check(1, true, "ours:them", &wrong), path(1), now),
+            Checked::Ignored
+        );
+        assert_eq!(
+            feed(&mut ice, &check(2, true, "ours:else", &key), path(1), now),
+            Checked::Ignored
+        );
+
+        assert_eq!(ice.selected(), None);
+        assert_eq!(ice.addresses().count(), 0);
+    }
+
+    #[test]
+    fn a_check_replayed_from_elsewhere_does_not_move_the_media() {
+        let (mut ice, key) = agent();
+        let now = Instant::now();
+        let captured = check(1, true, "ours:them", &key);
+        feed(&mut ice, &captured, path(1), now);
+
+        assert_eq!(feed(&mut ice, &captured, path(666), now), Checked::Ignored);
+        assert!(
+            matches!(
+                feed(&mut ice, &captured, path(1), now),
+                Checked::Answered { .. }
+            ),
+            "a retransmission is fine"
+        );
+
+        assert_eq!(ice.selected(), Some(path(1)));
+    }
+
+    #[test]
+    fn addresses_are_bounded_in_number_and_rate() {
+        let (mut ice, key) = agent();
+        let now = Instant::now();
+
+        for id in 0..100_u8 {
+            feed(
+                &mut ice,
+                &check(id, id == 0, "ours:them", &key),
+                path(1000 + u16::from(id)),
+                now,
+            );
+        }
+
+        assert_eq!(ice.addresses().count(), 8);
+        assert_eq!(
+            ice.selected(),
+            Some(path(1000)),
+            "the selected path is never evicted"
+        );
+        assert_eq!(ice.new_addresses.len(), 20);
+    }
+}
