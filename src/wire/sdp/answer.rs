@@ -11,8 +11,8 @@ use super::{
 /// The answer that accepts `sections`, and no others of the offer.
 pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side: Side) -> String {
     let mut lines = Lines::default();
-    session(&mut lines, offer, local, sections);
-    let mut candidates = local.candidates;
+    let order = transport_order(offer, sections);
+    session(&mut lines, offer, local, &order);
     for offered in &offer.sections {
         let Some(section) = sections
             .iter()
@@ -35,8 +35,13 @@ pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side
             payload(&mut lines, offered, format);
         }
         simulcast(&mut lines, offered, section);
-        // Candidates belong to the transport: only the first accepted section has them (RFC 9143 §7.3.1).
-        candidate_lines(&mut lines, std::mem::take(&mut candidates));
+        // Candidates belong to the transport: only the tagged section has them (RFC 9143 §7.3.1).
+        if order
+            .first()
+            .is_some_and(|tagged| tagged.index == offered.index)
+        {
+            candidate_lines(&mut lines, local.candidates);
+        }
     }
     lines.text
 }
@@ -50,6 +55,18 @@ pub(super) fn layers<'a>(
         .layers
         .iter()
         .filter(|layer| restrictions(layer, formats).is_some())
+}
+
+/// The accepted sections in the order of the offer's BUNDLE group: the first is the tagged one (RFC 9143 §7.3.1).
+fn transport_order<'a>(offer: &'a Offer, sections: &[Section]) -> Vec<&'a Offered> {
+    let accepted = |offered: &&Offered| {
+        sections
+            .iter()
+            .any(|section| section.index == offered.index)
+    };
+    let mut order: Vec<&Offered> = offer.sections.iter().filter(accepted).collect();
+    order.sort_by_key(|offered| offered.place);
+    order
 }
 
 /// Lines that end in CRLF.
@@ -68,7 +85,7 @@ impl Lines {
 }
 
 /// Everything before the first `m=`.
-fn session(lines: &mut Lines, offer: &Offer, local: &Local<'_>, sections: &[Section]) {
+fn session(lines: &mut Lines, offer: &Offer, local: &Local<'_>, order: &[&Offered]) {
     lines.push("v=0");
     lines.push(&format!(
         "o=tribune {} 1 IN IP4 127.0.0.1",
@@ -77,10 +94,7 @@ fn session(lines: &mut Lines, offer: &Offer, local: &Local<'_>, sections: &[Sect
     lines.push("s=-");
     lines.push("t=0 0");
     if offer.has_bundle {
-        let mids: Vec<&str> = sections
-            .iter()
-            .map(|section| section.mid.as_str())
-            .collect();
+        let mids: Vec<&str> = order.iter().map(|offered| offered.mid.as_str()).collect();
         lines.push(&format!("a=group:BUNDLE {}", mids.join(" ")));
     }
     if offer.allow_mixed {

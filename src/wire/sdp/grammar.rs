@@ -196,6 +196,12 @@ fn attributes(raw: Vec<RawAttribute>, lines: &mut impl Iterator<Item = usize>) -
 
 /// What was found in a line and what was wanted there.
 pub(super) fn malformed(line: usize, found: &str, wanted: &str) -> Refusal {
+    // A password is a password even when it is a bad one.
+    let found = if found.starts_with(PASSWORD) {
+        "a=ice-pwd:…"
+    } else {
+        found
+    };
     Refusal::Malformed(format!(
         "line {line}: found `{}`, wanted {wanted}",
         excerpt(found)
@@ -223,5 +229,7 @@ const MAX_LINE: usize = 2048;
 const MAX_SECTIONS: usize = 64;
 /// How every description begins.
 const HEADER: [&str; 3] = ["v=", "o=", "s="];
+/// A line whose value never gets into a message.
+const PASSWORD: &str = "a=ice-pwd:";
 /// Characters of a client's text that go into a message.
 const EXCERPT: usize = 60;

@@ -186,7 +186,7 @@ fn accept(offer: &Offer, offered: &Offered, side: Side) -> Result<Section, Refus
             PROTOS.join(" or ")
         ));
     }
-    if !offered.bundled {
+    if offered.place.is_none() {
         return refuse("is not in the BUNDLE group: all media share one transport".into());
     }
     let formats = known_formats(offered);

@@ -10,7 +10,7 @@ use super::transport::{Remote, Transport};
 pub struct Offer {
     /// All of its media sections, in order.
     pub(super) sections: Vec<Offered>,
-    /// Whether there is a BUNDLE group; which sections are in it is said by `Offered::bundled`.
+    /// Whether there is a BUNDLE group; who is in it is said by `Offered::place`.
     pub(super) has_bundle: bool,
     /// `a=extmap-allow-mixed` for the whole session.
     pub(super) allow_mixed: bool,
@@ -48,13 +48,14 @@ impl Offer {
         }
         let bundle = bundle(&session);
         for section in &mut sections {
-            // Without a group the one transport is that of the only section; more than one is refused later.
-            let in_group = bundle
-                .as_ref()
-                .is_none_or(|mids| mids.contains(&section.mid.as_str()));
-            section.bundled = in_group;
+            section.place = match &bundle {
+                Some(mids) => mids.iter().position(|mid| *mid == section.mid),
+                // The one transport is that of the only section; more than one is refused later.
+                None => Some(section.index),
+            };
             // Some clients put bundled sections at port 0 without a=bundle-only, but with transport lines.
-            let with_others = bundle.is_some() && in_group && section.transport.has_ice();
+            let with_others =
+                bundle.is_some() && section.place.is_some() && section.transport.has_ice();
             section.rejected = section.port == 0 && !section.bundle_only && !with_others;
         }
         let remote = Remote::find(&places(&sections, bundle.as_deref(), &session_transport))?;

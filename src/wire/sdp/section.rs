@@ -47,8 +47,8 @@ pub(super) struct Offered {
     pub(super) transport: Transport,
     /// The client itself offers it as rejected. Set by the offer, which knows the BUNDLE group.
     pub(super) rejected: bool,
-    /// Shares the one transport. Set by the offer.
-    pub(super) bundled: bool,
+    /// Its place among those that share the one transport, in the order of the BUNDLE group. Set by the offer.
+    pub(super) place: Option<usize>,
 }
 
 /// Who sends, seen from the client.
@@ -136,7 +136,7 @@ impl Offered {
             allow_mixed: false,
             transport: Transport::default(),
             rejected: false,
-            bundled: false,
+            place: None,
         };
         for attribute in session {
             section.direction = direction(&attribute.key).unwrap_or(section.direction);

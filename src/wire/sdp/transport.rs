@@ -29,14 +29,9 @@ impl Transport {
                 )
             }
             "ice-pwd" => {
-                // The value stays out of the message: a password is a password even when it is a bad one.
-                let wanted = || {
-                    Refusal::Malformed(format!(
-                        "line {}: a=ice-pwd is not 22–256 ice-chars",
-                        attribute.line
-                    ))
-                };
-                self.pwd = Some(ice_chars(value, 22).ok_or_else(wanted)?);
+                self.pwd = Some(
+                    ice_chars(value, 22).ok_or_else(|| attribute.malformed("22–256 ice-chars"))?,
+                );
             }
             "ice-lite" => {
                 return Err(attribute.malformed(
