@@ -12,7 +12,11 @@ pub fn answer_presenter(_offer: &Offer, _local: &Local<'_>) -> Result<Negotiated
 /// Answers a viewer's offer: every usable section `sendonly`, others port 0.
 /// # Errors
 /// When no section is usable.
-pub fn answer_viewer(_offer: &Offer, _local: &Local<'_>, _shape: &Shape) -> Result<Negotiated, Refusal> {
+pub fn answer_viewer(
+    _offer: &Offer,
+    _local: &Local<'_>,
+    _shape: &Shape,
+) -> Result<Negotiated, Refusal> {
     Err(Refusal::Malformed(String::new()))
 }
 
