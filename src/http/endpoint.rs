@@ -1,12 +1,14 @@
 //! The WHIP and WHEP endpoints (RFC 9725 §4.1–4.2, WHEP draft §4.1–4.2): the same resource with another role.
 
-use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
-use hyper::{Response, StatusCode};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
+use hyper::{Response, StatusCode};
 
 use crate::control::auth::{Denied, Identity, Right};
+use crate::control::limits::{Action, Key};
 use crate::control::stream::StreamName;
 use crate::control::{OpenError, Opened};
 use crate::media::Role;
@@ -73,6 +75,16 @@ impl Guest {
         }
     }
 
+    /// Counts an attempt: a presenter's by its name, a viewer's by its address, where a whole school may sit behind.
+    fn limit(&self, app: &App, client: IpAddr) -> Result<(), Problem> {
+        match self {
+            Self::Presenter(_, who) => {
+                app.limit(Action::Present, &Key::Subject(who.subject.clone()))
+            }
+            Self::Viewer(..) => app.limit(Action::Watch, &Key::address(client)),
+        }
+    }
+
     /// Hands the offer to control.
     fn open(&self, app: &App, offer: &str) -> Result<Opened, OpenError> {
         match self {
@@ -84,13 +96,15 @@ impl Guest {
 
 /// POST: an offer comes, a session and its answer go back. The body is not read before the guest is let in.
 /// # Errors
-/// In this order: wrong type, body too large or broken, then what control says.
+/// In this order: asked too often, wrong type, body too large or broken, then what control says.
 pub(super) async fn post(
     app: &App,
     guest: Guest,
+    client: IpAddr,
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
+    guest.limit(app, client)?;
     body::expect_type(headers, SDP)?;
     let offer = body::read(headers, body, app.limits.offer_bytes, app.limits.body).await?;
     let opened = guest.open(app, text(&offer)?).map_err(Problem::of_open)?;

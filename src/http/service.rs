@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use crate::control::Control;
 use crate::control::auth::{Auth, Denied, Identity};
+use crate::control::limits::{Action, Key, RetryAfter};
 use crate::metrics::Metrics;
 
 use super::Limits;
@@ -83,6 +84,7 @@ impl App {
         let route = Route::of(parts.uri.path());
         let word = route.as_ref().map_or("unknown", Route::word);
         let preflight = cors::is_preflight(&parts);
+        let client = self.client(&parts.headers, connection);
 
         let answered = match check(&parts, connection) {
             Err(problem) => Err(problem),
@@ -90,7 +92,7 @@ impl App {
             Ok(()) => match route {
                 Err(problem) => Err(problem),
                 Ok(route) => {
-                    let dispatched = self.dispatch(route, &parts, body, connection);
+                    let dispatched = self.dispatch(route, &parts, body, connection, client);
                     let answer = tokio::time::timeout(self.limits.request, dispatched).await;
                     answer.unwrap_or(Err(Problem::Overdue))
                 }
@@ -113,7 +115,7 @@ impl App {
             method = measure::word(&parts.method),
             status = status.as_u16(),
             ms = took.as_millis(),
-            client = %self.client(&parts.headers, connection),
+            %client,
             "request answered"
         );
         Ok(response)
@@ -126,6 +128,7 @@ impl App {
         parts: &Parts,
         body: Incoming,
         connection: &Connection,
+        client: IpAddr,
     ) -> Result<Response<Body>, Problem> {
         let (method, headers) = (&parts.method, &parts.headers);
         let allow = route.allow();
@@ -142,7 +145,7 @@ impl App {
             Route::Endpoint(role, stream) => {
                 let guest = Guest::admit(self, role, Some(stream), headers)?;
                 if method == Method::POST {
-                    endpoint::post(self, guest, headers, body).await
+                    endpoint::post(self, guest, client, headers, body).await
                 } else {
                     Ok(endpoint::get(role))
                 }
@@ -150,12 +153,14 @@ impl App {
             Route::EndpointByToken(role) => {
                 let guest = Guest::admit(self, role, None, headers)?;
                 if method == Method::POST {
-                    endpoint::post(self, guest, headers, body).await
+                    endpoint::post(self, guest, client, headers, body).await
                 } else {
                     Ok(endpoint::get(role))
                 }
             }
-            Route::Session(id) if method == Method::DELETE => session::delete(self, id, headers),
+            Route::Session(id) if method == Method::DELETE => {
+                session::delete(self, id, headers, client)
+            }
             Route::Session(id) => session::get(self, id, headers),
             Route::Home => self.pages.page("index.html", headers).await,
             Route::PublishPage => self.pages.page("publish.html", headers).await,
@@ -173,6 +178,14 @@ impl App {
     /// As [`Auth::identify`]; `Malformed` also for two headers.
     pub(super) fn identify(&self, headers: &HeaderMap) -> Result<Identity, Denied> {
         self.auth.identify(authorization(headers)?)
+    }
+
+    /// Counts something that a client may not do too often.
+    /// # Errors
+    /// `TooMany`.
+    pub(super) fn limit(&self, action: Action, key: &Key) -> Result<(), Problem> {
+        let allowed = self.control.limits().allow(action, key, Instant::now());
+        allowed.map_err(|RetryAfter(retry_after)| Problem::TooMany { retry_after })
     }
 
     /// Whose request it is: behind a trusted proxy the last address that the proxies saw and that is not one of them.

@@ -2,11 +2,14 @@
 //!
 //! Its URL is unguessable and enough to end it: some players send no token here. A token that is sent must be right.
 
+use std::net::IpAddr;
+
 use hyper::Response;
 use hyper::header::{ETAG, HeaderMap, HeaderValue};
 
 use crate::control::SessionView;
 use crate::control::auth::{Identity, Right};
+use crate::control::limits::{Action, Key};
 use crate::media::{CloseReason, SessionId};
 
 use super::body::Body;
@@ -32,18 +35,19 @@ pub(super) fn get(
 
 /// DELETE: ends it. Preconditions are not looked at (RFC 9725 §4.3.1).
 /// # Errors
-/// `Denied`, `NoSession`.
+/// `Denied`, `NoSession`, `TooMany` for whoever misses often: nobody shall find a session by trying.
 pub(super) fn delete(
     app: &App,
     id: SessionId,
     headers: &HeaderMap,
+    client: IpAddr,
 ) -> Result<Response<Body>, Problem> {
     authorise(app, id, headers)?;
     if app.control.close(id, CloseReason::Deleted) {
-        Ok(empty())
-    } else {
-        Err(Problem::NoSession)
+        return Ok(empty());
     }
+    app.limit(Action::Miss, &Key::address(client))?;
+    Err(Problem::NoSession)
 }
 
 /// OPTIONS that is no preflight.
