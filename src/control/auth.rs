@@ -1,9 +1,14 @@
 //! Who may do what: bearer tokens, signed or static.
 
-use super::stream::StreamName;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::stream::{Policies, StreamName};
+use super::tokens::{self, Secret, StaticToken, Token};
 
 /// What a token allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Right {
     /// Present on the token's stream.
     Publish,
@@ -43,30 +48,223 @@ pub enum Denied {
 
 /// Keeps the secret and the static tokens.
 #[derive(Debug)]
-pub struct Auth {}
+pub struct Auth {
+    secret: Secret,
+    tokens: Vec<StaticToken>,
+    policies: Arc<Policies>,
+}
 
 impl Auth {
+    /// With the key of the signed tokens and the tokens of the configuration.
+    pub fn new(secret: Secret, tokens: Vec<StaticToken>, policies: Arc<Policies>) -> Self {
+        Self {
+            secret,
+            tokens,
+            policies,
+        }
+    }
+
     /// Reads the value of an `Authorization` header; `None` when the request had none. Constant time in the token.
     /// # Errors
     /// `Missing`, `Malformed` or `Invalid`.
-    pub fn identify(&self, _authorization: Option<&[u8]>) -> Result<Identity, Denied> {
-        Err(Denied::Missing)
+    pub fn identify(&self, authorization: Option<&[u8]>) -> Result<Identity, Denied> {
+        self.identify_at(authorization, SystemTime::now())
     }
 
     /// May this identity do that on that stream? Admin may do all; publish includes watch.
     /// # Errors
     /// `Insufficient`.
-    pub fn permit(
-        &self,
-        _who: &Identity,
-        _right: Right,
-        _stream: &StreamName,
-    ) -> Result<(), Denied> {
-        Err(Denied::Insufficient)
+    pub fn permit(&self, who: &Identity, right: Right, stream: &StreamName) -> Result<(), Denied> {
+        let here = who.stream.as_ref().is_none_or(|own| own == stream);
+        let enough = match (who.right, right) {
+            (Right::Admin, _)
+            | (Right::Publish, Right::Publish | Right::Watch)
+            | (Right::Watch, Right::Watch) => true,
+            (Right::Publish | Right::Watch, _) => false,
+        };
+        if here && enough {
+            Ok(())
+        } else {
+            Err(Denied::Insufficient)
+        }
     }
 
-    /// Does watching this stream need a token?
-    pub fn watch_is_open(&self, _stream: &StreamName) -> bool {
-        true
+    /// Does watching this stream need no token?
+    pub fn watch_is_open(&self, stream: &StreamName) -> bool {
+        self.policies.watch_is_open(stream)
+    }
+
+    /// Signs a token for somebody.
+    pub fn sign(&self, identity: &Identity, lifetime: Duration) -> Token {
+        self.secret.sign(identity, lifetime, SystemTime::now())
+    }
+
+    fn identify_at(
+        &self,
+        authorization: Option<&[u8]>,
+        now: SystemTime,
+    ) -> Result<Identity, Denied> {
+        let token = bearer(authorization.ok_or(Denied::Missing)?)?;
+        let signed = self.secret.verify(token, now);
+        signed
+            .or_else(|| tokens::find(&self.tokens, token).cloned())
+            .ok_or(Denied::Invalid)
+    }
+}
+
+/// The token of a `Bearer` credential (RFC 6750 §2.1). The scheme is told apart without regard to case (RFC 9110 §11.1).
+fn bearer(value: &[u8]) -> Result<&str, Denied> {
+    let value = value.trim_ascii();
+    let (scheme, rest) = value.split_at(
+        value
+            .iter()
+            .position(u8::is_ascii_whitespace)
+            .unwrap_or(value.len()),
+    );
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Denied::Missing);
+    }
+    let token = std::str::from_utf8(rest.trim_ascii_start()).map_err(|_| Denied::Malformed)?;
+    if tokens::is_well_formed(token) {
+        Ok(token)
+    } else {
+        Err(Denied::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth() -> Auth {
+        let statics = vec![StaticToken {
+            sha256: tokens::sha256("a-static-token-of-obs"),
+            identity: identity("obs", Some("live"), Right::Publish),
+        }];
+        Auth::new(Secret::of(&[7; 32]), statics, Arc::default())
+    }
+
+    fn identity(subject: &str, stream: Option<&str>, right: Right) -> Identity {
+        let stream = stream.map(|name| name.parse().expect("a name"));
+        Identity {
+            subject: subject.to_owned(),
+            stream,
+            right,
+        }
+    }
+
+    #[test]
+    fn the_authorization_header_is_read_as_the_standard_says() {
+        let auth = auth();
+        let (long, longest) = (
+            format!("Bearer {}", "x".repeat(4097)),
+            format!("Bearer {}", "x".repeat(4096)),
+        );
+        let cases: [(Option<&[u8]>, Denied); 13] = [
+            (None, Denied::Missing),
+            (Some(b""), Denied::Missing),
+            (Some(b"Basic dXNlcjpwdw=="), Denied::Missing),
+            (Some(b"a-static-token-of-obs"), Denied::Missing),
+            (Some(b"Bearer"), Denied::Malformed),
+            (Some(b"Bearer   "), Denied::Malformed),
+            (Some(b"Bearer a b"), Denied::Malformed),
+            (Some(b"Bearer a,b"), Denied::Malformed),
+            (Some(b"Bearer \xff\xfe"), Denied::Malformed),
+            (Some(b"Bearer =="), Denied::Malformed),
+            (Some(long.as_bytes()), Denied::Malformed),
+            (Some(longest.as_bytes()), Denied::Invalid),
+            (Some(b"Bearer undefined"), Denied::Invalid),
+        ];
+
+        for (header, denied) in cases {
+            assert_eq!(
+                auth.identify(header),
+                Err(denied),
+                "{:?}",
+                header.map(String::from_utf8_lossy)
+            );
+        }
+    }
+
+    #[test]
+    fn a_static_token_is_known_whatever_the_case_of_the_scheme() {
+        let auth = auth();
+
+        for scheme in ["Bearer", "bearer", "BEARER", " Bearer "] {
+            let header = format!("{scheme} a-static-token-of-obs");
+            assert_eq!(
+                auth.identify(Some(header.as_bytes())),
+                Ok(identity("obs", Some("live"), Right::Publish))
+            );
+        }
+        assert_eq!(
+            auth.identify(Some(b"Bearer a-static-token-of-ob")),
+            Err(Denied::Invalid)
+        );
+    }
+
+    #[test]
+    fn a_signed_token_is_good_until_it_expires() {
+        let (auth, now) = (auth(), SystemTime::now());
+        let who = identity("publisher:live", Some("live"), Right::Publish);
+        let header = format!(
+            "Bearer {}",
+            auth.secret
+                .sign(&who, Duration::from_secs(60), now)
+                .reveal()
+        );
+
+        let at =
+            |seconds| auth.identify_at(Some(header.as_bytes()), now + Duration::from_secs(seconds));
+
+        assert_eq!(
+            (at(0), at(58), at(61)),
+            (Ok(who.clone()), Ok(who), Err(Denied::Invalid))
+        );
+    }
+
+    #[test]
+    fn rights_are_what_they_say() {
+        use Right::{Admin, Publish, Watch};
+        let auth = auth();
+        let live: StreamName = "live".parse().expect("a name");
+        let cases = [
+            (Some("live"), Publish, Publish, true),
+            (Some("live"), Publish, Watch, true),
+            (Some("live"), Publish, Admin, false),
+            (Some("live"), Watch, Watch, true),
+            (Some("live"), Watch, Publish, false),
+            (Some("other"), Publish, Publish, false),
+            (Some("other"), Publish, Watch, false),
+            (None, Admin, Publish, true),
+            (None, Admin, Watch, true),
+            (None, Admin, Admin, true),
+            (Some("live"), Admin, Admin, true),
+            (Some("other"), Admin, Watch, false),
+        ];
+
+        for (stream, has, wants, allowed) in cases {
+            let outcome = auth.permit(&identity("somebody", stream, has), wants, &live);
+            assert_eq!(
+                outcome.is_ok(),
+                allowed,
+                "{has:?} of {stream:?} wants {wants:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_debug_print_shows_no_secret() {
+        let auth = auth();
+        let token = auth.sign(
+            &identity("a", Some("live"), Right::Watch),
+            Duration::from_secs(60),
+        );
+
+        assert_eq!(format!("{token:?}"), "Token(…)");
+        assert!(
+            !format!("{auth:?}")
+                .contains(&format!("{:?}", tokens::sha256("a-static-token-of-obs")))
+        );
     }
 }

@@ -1,20 +1,85 @@
 //! Streams, sessions, permissions: who may do what, and who is doing it now.
 
 pub mod auth;
+mod directory;
+mod ids;
+pub mod limits;
+mod meters;
 pub mod stream;
+pub mod tokens;
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::media::{CloseReason, Notice, Role, SessionId};
-use crate::wire::sdp::Refusal;
+use crate::media::{CloseReason, Notice, Role, Route, SessionId, SessionSpec, Summary};
+use crate::metrics::Metrics;
+use crate::net::{Full, Handle};
+use crate::wire::sdp::{
+    Fingerprint, IceCredentials, Kind, Local, Negotiated, Offer, Refusal, Section, Shape,
+};
+use crate::wire::sdp::{answer_presenter, answer_viewer};
 
 use auth::Identity;
-use stream::StreamName;
+use directory::{Closing, Departed, Directory, Entrant, Stage};
+use limits::Limits;
+use meters::Meters;
+use stream::{IdlePolicy, Policies, StreamName};
 
 /// The control plane. One per process, shared.
 #[derive(Debug)]
-pub struct Control {}
+pub struct Control {
+    media: Box<dyn MediaPlane>,
+    candidates: Vec<SocketAddr>,
+    policies: Arc<Policies>,
+    directory: Directory,
+    limits: Limits,
+    meters: Meters,
+}
+
+/// Settings of the control plane.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Addresses that clients reach the media socket at, the best first; never empty.
+    pub candidates: Vec<SocketAddr>,
+    /// How streams are run.
+    pub policies: Arc<Policies>,
+    /// Most sessions at once. The last few places are for presenters.
+    pub max_sessions: usize,
+}
+
+/// What control needs of the media plane. No call blocks, none calls back.
+pub trait MediaPlane: fmt::Debug + Send + Sync {
+    /// Parks a session until its client comes; a `Closed` notice follows some day.
+    /// # Errors
+    /// `Full`; no notice follows then.
+    fn open(&self, spec: SessionSpec) -> Result<(), Full>;
+    /// Ends a session; a `Closed` notice follows. Unknown sessions are ignored.
+    fn close(&self, session: SessionId, reason: CloseReason);
+    /// Ends all sessions.
+    fn close_all(&self, reason: CloseReason);
+    /// SHA-256 of our DTLS certificate.
+    fn fingerprint(&self) -> &Fingerprint;
+}
+
+impl MediaPlane for Handle {
+    fn open(&self, spec: SessionSpec) -> Result<(), Full> {
+        Handle::open(self, spec)
+    }
+
+    fn close(&self, session: SessionId, reason: CloseReason) {
+        Handle::close(self, session, reason);
+    }
+
+    fn close_all(&self, reason: CloseReason) {
+        Handle::close_all(self, reason);
+    }
+
+    fn fingerprint(&self) -> &Fingerprint {
+        Handle::fingerprint(self)
+    }
+}
 
 /// A session made for a client. If it is dropped before [`Opened::delivered`] the session ends as `Abandoned`: the
 /// client hung up before it got its answer.
@@ -26,11 +91,22 @@ pub struct Opened {
     pub etag: String,
     /// The SDP answer.
     pub answer: String,
+    guard: Option<Arc<Control>>,
 }
 
 impl Opened {
     /// The answer reached the connection.
-    pub fn delivered(self) {}
+    pub fn delivered(mut self) {
+        self.guard = None;
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(control) = self.guard.take() {
+            control.close(self.session, CloseReason::Abandoned);
+        }
+    }
 }
 
 /// Why no session was made.
@@ -96,16 +172,35 @@ pub struct StreamView {
 }
 
 impl Control {
+    /// Nobody is here yet.
+    /// # Errors
+    /// When its metrics are registered already: there is one control plane per process.
+    pub fn new(
+        media: impl MediaPlane + 'static,
+        settings: Settings,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, prometheus::Error> {
+        Ok(Arc::new(Self {
+            media: Box::new(media),
+            candidates: settings.candidates,
+            directory: Directory::new(settings.max_sessions, Arc::clone(&settings.policies)),
+            policies: settings.policies,
+            limits: Limits::default(),
+            meters: Meters::register(&metrics.registry)?,
+        }))
+    }
+
     /// Makes a presenter's session; takes over a session of the same identity.
     /// # Errors
     /// See [`OpenError`]; nothing has changed then.
     pub fn present(
         self: &Arc<Self>,
-        _stream: &StreamName,
-        _who: &Identity,
-        _offer: &str,
+        stream: &StreamName,
+        who: &Identity,
+        offer: &str,
     ) -> Result<Opened, OpenError> {
-        Err(OpenError::Busy)
+        let offer = Offer::parse(offer)?;
+        self.seat(stream, who, |local| answer_presenter(&offer, local))
     }
 
     /// Makes a viewer's session.
@@ -113,42 +208,279 @@ impl Control {
     /// See [`OpenError`]; nothing has changed then.
     pub fn watch(
         self: &Arc<Self>,
-        _stream: &StreamName,
-        _who: Option<&Identity>,
-        _offer: &str,
+        stream: &StreamName,
+        who: Option<&Identity>,
+        offer: &str,
     ) -> Result<Opened, OpenError> {
-        Err(OpenError::Busy)
+        let offer = Offer::parse(offer)?;
+        self.admit(stream, who, |local, shape| {
+            answer_viewer(&offer, local, shape)
+        })
     }
 
     /// Looks a session up. The id is the capability; a tombstone is not found here.
-    pub fn session(&self, _id: SessionId) -> Option<SessionView> {
-        None
+    pub fn session(&self, id: SessionId) -> Option<SessionView> {
+        self.directory.session(id)
     }
 
     /// Ends a session. `false` when it never was or is long gone; `true` also for one that ended within the last
     /// minute, so that a repeated DELETE succeeds.
-    pub fn close(&self, _id: SessionId, _reason: CloseReason) -> bool {
-        false
+    pub fn close(&self, id: SessionId, reason: CloseReason) -> bool {
+        match self.directory.close(id, Instant::now()) {
+            Closing::Now(departed) => {
+                self.ended(&departed, reason);
+                self.media.close(id, reason);
+                true
+            }
+            Closing::Before => true,
+            Closing::Never => false,
+        }
+    }
+
+    /// Ends all sessions. Their places are freed as their notices come.
+    pub fn close_all(&self, reason: CloseReason) {
+        self.media.close_all(reason);
     }
 
     /// Every stream with a presenter or viewers, by name.
     pub fn streams(&self) -> Vec<StreamView> {
-        Vec::new()
+        self.directory.streams()
     }
 
     /// One stream; `None` when nobody presents or watches it.
-    pub fn stream(&self, _name: &StreamName) -> Option<StreamView> {
-        None
+    pub fn stream(&self, name: &StreamName) -> Option<StreamView> {
+        self.directory.stream(name)
+    }
+
+    /// Sessions open now.
+    pub fn sessions(&self) -> usize {
+        self.directory.counts().0
+    }
+
+    /// How much one client may ask for.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Takes in what a worker tells.
-    pub fn notice(&self, _notice: Notice) {}
+    pub fn notice(&self, notice: Notice) {
+        let now = Instant::now();
+        match notice {
+            Notice::Connected { session, remote: _ } => {
+                if let Some((role, after)) = self.directory.connected(session, now) {
+                    self.meters.connected(role, after);
+                    tracing::debug!(
+                        ?session,
+                        role = meters::word(role),
+                        ?after,
+                        "session connected"
+                    );
+                }
+            }
+            Notice::Started {
+                session,
+                kind,
+                format,
+            } => self.directory.started(session, kind, format),
+            Notice::Closed {
+                session,
+                reason,
+                summary,
+            } => {
+                let (closing, departed) = self.directory.closed(session, now);
+                if let Closing::Now(departed) = &closing {
+                    self.ended(departed, reason);
+                }
+                if let Some(departed) = departed {
+                    self.summarize(session, &departed, reason, &summary);
+                }
+            }
+        }
+    }
 
     /// No new sessions from now on.
-    pub fn drain(&self) {}
+    pub fn drain(&self) {
+        self.directory.drain();
+    }
 
     /// Ready for new sessions.
     pub fn is_ready(&self) -> bool {
-        true
+        self.directory.is_ready()
+    }
+
+    /// Gives the presenter's seat to a client with whom `negotiate` agrees.
+    fn seat(
+        self: &Arc<Self>,
+        stream: &StreamName,
+        who: &Identity,
+        negotiate: impl FnOnce(&Local<'_>) -> Result<Negotiated, Refusal>,
+    ) -> Result<Opened, OpenError> {
+        self.policies.of(stream).ok_or(OpenError::UnknownStream)?;
+        let proposal = self.propose(stream, Some(who), negotiate)?;
+        let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
+        let shape = first_formats(&proposal.negotiated.sections);
+
+        let replaced = self.directory.present(stream, &entrant, shape, |route| {
+            self.media.open(proposal.spec(Role::Presenter, route))
+        })?;
+        if let Some((old, departed)) = replaced {
+            self.ended(&departed, CloseReason::TakenOver);
+            self.media.close(old, CloseReason::TakenOver);
+        }
+        Ok(self.opened(Role::Presenter, entrant, answer))
+    }
+
+    /// Lets a viewer in with whom `negotiate` agrees.
+    fn admit(
+        self: &Arc<Self>,
+        stream: &StreamName,
+        who: Option<&Identity>,
+        negotiate: impl FnOnce(&Local<'_>, &Shape) -> Result<Negotiated, Refusal>,
+    ) -> Result<Opened, OpenError> {
+        let policy = self.policies.of(stream).ok_or(OpenError::UnknownStream)?;
+        // Asked before the offer is weighed: while nobody presents, a crowd that comes back every few seconds is cheap.
+        let shape = match (self.directory.stage(stream)?, policy.idle) {
+            (Stage::Live(shape), _) | (Stage::Soon(shape), IdlePolicy::Wait) => shape,
+            (Stage::Empty, IdlePolicy::Wait) => Shape::default(),
+            (Stage::Soon(_), IdlePolicy::Conflict) => {
+                return Err(OpenError::Idle { retry_after: SOON });
+            }
+            (Stage::Empty, IdlePolicy::Conflict) => {
+                return Err(OpenError::Idle {
+                    retry_after: ids::retry_after(),
+                });
+            }
+        };
+        let proposal = self.propose(stream, who, |local| negotiate(local, &shape))?;
+        let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
+
+        self.directory.watch(stream, policy, &entrant, |route| {
+            self.media.open(proposal.spec(Role::Viewer, route))
+        })?;
+        Ok(self.opened(Role::Viewer, entrant, answer))
+    }
+
+    /// Draws everything that is random about a session, and negotiates with it.
+    fn propose(
+        &self,
+        stream: &StreamName,
+        who: Option<&Identity>,
+        negotiate: impl FnOnce(&Local<'_>) -> Result<Negotiated, Refusal>,
+    ) -> Result<Proposal, Refusal> {
+        let ice = ids::ice();
+        let (audio, video) = ids::sources();
+        let negotiated = negotiate(&Local {
+            ice: &ice,
+            fingerprint: self.media.fingerprint(),
+            candidates: &self.candidates,
+            session_id: ids::sdp_session(),
+            msid: stream.as_str(),
+            audio,
+            video,
+        })?;
+        let subject = who.map(|who| who.subject.clone());
+        let entrant = Entrant {
+            id: ids::session(),
+            etag: ids::etag(),
+            subject,
+            created: Instant::now(),
+        };
+        Ok(Proposal {
+            entrant,
+            ice,
+            negotiated,
+        })
+    }
+
+    /// Counts a new session and puts it under its guard.
+    fn opened(self: &Arc<Self>, role: Role, entrant: Entrant, answer: String) -> Opened {
+        self.meters.joined(role);
+        self.meters.streams(self.directory.counts().1);
+        Opened {
+            session: entrant.id,
+            etag: entrant.etag,
+            answer,
+            guard: Some(Arc::clone(self)),
+        }
+    }
+
+    /// Counts an end, once per session.
+    fn ended(&self, departed: &Departed, reason: CloseReason) {
+        self.meters.ended(departed.role, reason);
+        self.meters.streams(self.directory.counts().1);
+    }
+
+    /// The one line that a session leaves behind.
+    fn summarize(
+        &self,
+        session: SessionId,
+        departed: &Departed,
+        reason: CloseReason,
+        summary: &Summary,
+    ) {
+        if let Some(after) = summary.media_after {
+            self.meters.first_media(departed.role, after);
+        }
+        tracing::info!(
+            ?session,
+            stream = %departed.stream,
+            role = meters::word(departed.role),
+            reason = reason.word(),
+            seconds = summary.lasted.as_secs(),
+            connected_ms = summary.connected_after.map(|after| after.as_millis() as u64),
+            packets = summary.packets,
+            bytes = summary.bytes,
+            lost = summary.lost,
+            resent = summary.resent,
+            "session ended"
+        );
     }
 }
+
+/// A session that both ends agree on and nobody has let in yet.
+#[derive(Debug)]
+struct Proposal {
+    entrant: Entrant,
+    ice: IceCredentials,
+    negotiated: Negotiated,
+}
+
+impl Proposal {
+    fn spec(self, role: Role, route: Arc<Route>) -> SessionSpec {
+        let Self {
+            entrant: Entrant { id, created, .. },
+            ice: local_ice,
+            negotiated,
+        } = self;
+        SessionSpec {
+            id,
+            role,
+            route,
+            local_ice,
+            negotiated,
+            created,
+        }
+    }
+}
+
+/// What a presenter will send if it takes what it agreed on first. Its packets tell better, later.
+fn first_formats(sections: &[Section]) -> Shape {
+    let first = |kind: Kind| {
+        sections
+            .iter()
+            .find(|section| section.kind == kind)?
+            .formats
+            .first()
+            .cloned()
+    };
+    Shape {
+        audio: first(Kind::Audio),
+        video: first(Kind::Video),
+    }
+}
+
+/// A presenter that has its answer is connected after a second, or something is wrong with it.
+const SOON: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

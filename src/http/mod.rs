@@ -1,1 +1,112 @@
-//! HTTP.
+//! HTTP: requests become commands, what control says becomes responses. The only place with status codes.
+//!
+//! One listener for all: signalling (WHIP, WHEP), pages, operations; HTTP/1.1 and HTTP/2, plain or over TLS. A request
+//! walks `server` → `guard` (deadlines, framing) → `service` (checks, deadline, headers common to all) → `route` →
+//! one of `endpoint`, `session`, `streams`, `pages`, `ops`. What goes wrong anywhere is a `problem`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+mod body;
+mod cors;
+mod endpoint;
+mod framing;
+mod guard;
+mod measure;
+mod ops;
+mod pages;
+mod places;
+mod problem;
+mod route;
+mod server;
+mod service;
+mod session;
+mod streams;
+mod tls;
+
+pub use server::Server;
+pub use tls::{Certificates, Tls, TlsError};
+
+/// Settings of the HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Address and port. An unspecified IPv6 address takes IPv4 too; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// `None`: plain HTTP.
+    pub tls: Option<Tls>,
+    /// Pages are served from here instead of the built-in ones; changes show at once.
+    pub web_dir: Option<PathBuf>,
+    /// The URL that people use, when it is known. With `https` browsers are told to insist on it (RFC 6797).
+    pub public_url: Option<String>,
+    /// Many people come from these addresses, so the limit per address is not for them. By default the loopback
+    /// addresses: that is where a tunnel or a proxy on this machine comes from.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Deadlines and caps.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// Plain HTTP on this address, everything else as by default.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            tls: None,
+            web_dir: None,
+            public_url: None,
+            trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// How much of everything, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most connections at once.
+    pub connections: usize,
+    /// Most connections at once from one IPv4 address or one IPv6 /64.
+    pub connections_per_address: usize,
+    /// Most TLS handshakes at once; more wait, within their deadline.
+    pub handshakes: usize,
+    /// A TLS handshake takes at most this.
+    pub handshake: Duration,
+    /// The head of a request takes at most this, from its first byte.
+    pub head: Duration,
+    /// A connection without a request is closed after this.
+    pub idle: Duration,
+    /// The body of a request takes at most this.
+    pub body: Duration,
+    /// A request takes at most this, from its head to its response.
+    pub request: Duration,
+    /// A client that takes nothing of its response for this long is cut off.
+    pub write: Duration,
+    /// Most bytes of an SDP offer.
+    pub offer_bytes: usize,
+    /// A connection is closed after so many requests.
+    pub requests_per_connection: u32,
+    /// A connection is closed after this.
+    pub connection_age: Duration,
+    /// At shutdown, running requests are waited for at most this long.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            connections_per_address: 100,
+            handshakes: 64,
+            handshake: Duration::from_secs(5),
+            head: Duration::from_secs(5),
+            idle: Duration::from_secs(30),
+            body: Duration::from_secs(10),
+            request: Duration::from_secs(15),
+            write: Duration::from_secs(10),
+            offer_bytes: 64 * 1024,
+            requests_per_connection: 1_000,
+            connection_age: Duration::from_secs(3_600),
+            drain: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! Who is on which stream now: one table behind one mutex.
+//!
+//! A session is checked, opened in the media plane and entered under one hold of the lock, so two requests never win the
+//! same seat and a failure leaves nothing behind. That is safe because opening never blocks, and because the media plane
+//! answers by notices in a queue, never by calling back.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::media::{Role, Route, SessionId, StreamId};
+use crate::net::Full;
+use crate::wire::sdp::{Format, Kind, Shape};
+
+use super::stream::{Policies, StreamName, StreamPolicy};
+use super::{OpenError, SessionView, StreamView, ids};
+
+/// All streams and sessions of this process. No method blocks on anything but the table's lock.
+#[derive(Debug)]
+pub(super) struct Directory {
+    max_sessions: usize,
+    policies: Arc<Policies>,
+    table: Mutex<Table>,
+}
+
+/// A session on its way in.
+#[derive(Clone, Debug)]
+pub(super) struct Entrant {
+    pub(super) id: SessionId,
+    pub(super) etag: String,
+    pub(super) subject: Option<String>,
+    pub(super) created: Instant,
+}
+
+/// A session that left: what its summary line needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Departed {
+    pub(super) role: Role,
+    pub(super) stream: StreamName,
+}
+
+/// What a viewer would find on a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nobody presents.
+    Empty,
+    /// Somebody is about to: the session is made, its keys are not agreed yet.
+    Soon(Shape),
+    /// Somebody presents this.
+    Live(Shape),
+}
+
+/// What came of a wish to end a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// It was open until now.
+    Now(Departed),
+    /// It had ended a short while ago.
+    Before,
+    /// It never was, or is long gone.
+    Never,
+}
+
+impl Directory {
+    /// An empty table for so many sessions.
+    pub(super) fn new(max_sessions: usize, policies: Arc<Policies>) -> Self {
+        Self {
+            max_sessions,
+            policies,
+            table: Mutex::default(),
+        }
+    }
+
+    /// Gives the presenter's seat to a session and returns the one of the same identity that had it.
+    /// # Errors
+    /// `Draining`, `Busy` or `Full`; nothing has changed then.
+    pub(super) fn present(
+        &self,
+        name: &StreamName,
+        entrant: &Entrant,
+        shape: Shape,
+        open: impl FnOnce(Arc<Route>) -> Result<(), Full>,
+    ) -> Result<Option<(SessionId, Departed)>, OpenError> {
+        let table = &mut *self.table();
+        table.refuse_when_draining()?;
+        let seated = table
+            .streams
+            .get(name)
+            .and_then(|stream| stream.seat.as_ref());
+        let replaced = match seated {
+            Some(seat) if table.subject(seat.session) == entrant.subject.as_deref() => {
+                Some(seat.session)
+            }
+            Some(_) => return Err(OpenError::Busy),
+            None => None,
+        };
+        // Whoever takes its own seat over brings no additional session.
+        if replaced.is_none() && table.sessions.len() >= self.max_sessions {
+            return Err(full());
+        }
+
+        table.enter(name, Role::Presenter, entrant, open)?.seat = Some(Seat {
+            session: entrant.id,
+            shape,
+        });
+        Ok(replaced.and_then(|old| {
+            let departed = table.leave(old)?;
+            table
+                .tombstones
+                .bury(old, Some(departed.clone()), entrant.created);
+            Some((old, departed))
+        }))
+    }
+
+    /// Lets a viewer in.
+    /// # Errors
+    /// `Draining` or `Full`; nothing has changed then.
+    pub(super) fn watch(
+        &self,
+        name: &StreamName,
+        policy: &StreamPolicy,
+        entrant: &Entrant,
+        open: impl FnOnce(Arc<Route>) -> Result<(), Full>,
+    ) -> Result<(), OpenError> {
+        let table = &mut *self.table();
+        table.refuse_when_draining()?;
+        let viewers = table.streams.get(name).map_or(0, |stream| stream.viewers);
+        if table.sessions.len() >= self.viewer_places()
+            || policy.max_viewers.is_some_and(|most| viewers >= most)
+        {
+            return Err(full());
+        }
+
+        table.enter(name, Role::Viewer, entrant, open)?.viewers += 1;
+        Ok(())
+    }
+
+    /// What a viewer would find on the stream now.
+    /// # Errors
+    /// `Draining`.
+    pub(super) fn stage(&self, name: &StreamName) -> Result<Stage, OpenError> {
+        let table = self.table();
+        table.refuse_when_draining()?;
+        let Some(seat) = table
+            .streams
+            .get(name)
+            .and_then(|stream| stream.seat.as_ref())
+        else {
+            return Ok(Stage::Empty);
+        };
+        Ok(if table.is_connected(seat.session) {
+            Stage::Live
+        } else {
+            Stage::Soon
+        }(seat.shape.clone()))
+    }
+
+    /// A session as others may see it; `None` when it is over.
+    pub(super) fn session(&self, id: SessionId) -> Option<SessionView> {
+        self.table().sessions.get(&id).map(|session| SessionView {
+            role: session.role,
+            stream: session.stream.clone(),
+            subject: session.subject.clone(),
+            etag: session.etag.clone(),
+            connected: session.connected,
+            created: session.created,
+        })
+    }
+
+    /// Every stream, by name.
+    pub(super) fn streams(&self) -> Vec<StreamView> {
+        let table = self.table();
+        let mut views: Vec<_> = table
+            .streams
+            .iter()
+            .map(|(name, stream)| self.view(&table, name, stream))
+            .collect();
+        drop(table);
+        views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// One stream.
+    pub(super) fn stream(&self, name: &StreamName) -> Option<StreamView> {
+        let table = self.table();
+        table
+            .streams
+            .get(name)
+            .map(|stream| self.view(&table, name, stream))
+    }
+
+    /// The session's keys are agreed. Returns its role and age, the first time only.
+    pub(super) fn connected(&self, id: SessionId, now: Instant) -> Option<(Role, Duration)> {
+        let mut table = self.table();
+        let session = table
+            .sessions
+            .get_mut(&id)
+            .filter(|session| !session.connected)?;
+        session.connected = true;
+        let (role, name, age) = (
+            session.role,
+            session.stream.clone(),
+            now.saturating_duration_since(session.created),
+        );
+        if role == Role::Viewer
+            && let Some(stream) = table.streams.get_mut(&name)
+        {
+            stream.watching += 1;
+        }
+        Some((role, age))
+    }
+
+    /// The presenter sends this now. Heard only from whoever has the seat.
+    pub(super) fn started(&self, id: SessionId, kind: Kind, format: Format) {
+        let mut table = self.table();
+        let Some(name) = table
+            .sessions
+            .get(&id)
+            .map(|session| session.stream.clone())
+        else {
+            return;
+        };
+        let seat = table
+            .streams
+            .get_mut(&name)
+            .and_then(|stream| stream.seat.as_mut());
+        if let Some(seat) = seat.filter(|seat| seat.session == id) {
+            match kind {
+                Kind::Audio => seat.shape.audio = Some(format),
+                Kind::Video => seat.shape.video = Some(format),
+            }
+        }
+    }
+
+    /// Frees a session's place because somebody asked for its end. Its summary is still to come.
+    pub(super) fn close(&self, id: SessionId, now: Instant) -> Closing {
+        let table = &mut *self.table();
+        if let Some(departed) = table.leave(id) {
+            table.tombstones.bury(id, Some(departed.clone()), now);
+            return Closing::Now(departed);
+        }
+        if table.tombstones.holds(id, now) {
+            Closing::Before
+        } else {
+            Closing::Never
+        }
+    }
+
+    /// The media plane says that a session is gone. `Closing::Now`: nobody had asked for its end. The summary of a
+    /// session is due to whom this returns, with `Some`, and only once.
+    pub(super) fn closed(&self, id: SessionId, now: Instant) -> (Closing, Option<Departed>) {
+        let table = &mut *self.table();
+        if let Some(departed) = table.leave(id) {
+            table.tombstones.bury(id, None, now);
+            return (Closing::Now(departed.clone()), Some(departed));
+        }
+        let awaited = table.tombstones.summarize(id);
+        (
+            if awaited.is_some() {
+                Closing::Before
+            } else {
+                Closing::Never
+            },
+            awaited,
+        )
+    }
+
+    /// Lets nobody in from now on.
+    pub(super) fn drain(&self) {
+        self.table().draining = true;
+    }
+
+    /// Is there a place, and may it be taken?
+    pub(super) fn is_ready(&self) -> bool {
+        let table = self.table();
+        !table.draining && table.sessions.len() < self.viewer_places()
+    }
+
+    /// Sessions and streams now.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let table = self.table();
+        (table.sessions.len(), table.streams.len())
+    }
+
+    /// Viewers leave a few places free: a crowd never keeps a presenter out.
+    fn viewer_places(&self) -> usize {
+        self.max_sessions - (self.max_sessions / 8).min(PRESENTER_PLACES)
+    }
+
+    fn view(&self, table: &Table, name: &StreamName, stream: &Stream) -> StreamView {
+        StreamView {
+            name: name.clone(),
+            live: stream
+                .seat
+                .as_ref()
+                .is_some_and(|seat| table.is_connected(seat.session)),
+            viewers: stream.watching,
+            open: self.policies.watch_is_open(name),
+        }
+    }
+
+    /// The table. Each change is complete before anything in it can panic, so a poisoned lock still guards a good one.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn full() -> OpenError {
+    OpenError::Full {
+        retry_after: ids::retry_after(),
+    }
+}
+
+/// What the lock guards.
+#[derive(Debug, Default)]
+struct Table {
+    draining: bool,
+    /// Streams made so far: the next one's id.
+    made: u64,
+    streams: HashMap<StreamName, Stream>,
+    sessions: HashMap<SessionId, Session>,
+    tombstones: Tombstones,
+}
+
+/// A stream with a presenter or viewers. It goes when the last one of them goes.
+#[derive(Debug)]
+struct Stream {
+    route: Arc<Route>,
+    seat: Option<Seat>,
+    /// Viewers' sessions.
+    viewers: usize,
+    /// Those of them that are connected.
+    watching: usize,
+}
+
+/// The presenter's place, taken.
+#[derive(Debug)]
+struct Seat {
+    session: SessionId,
+    shape: Shape,
+}
+
+/// An open session.
+#[derive(Debug)]
+struct Session {
+    role: Role,
+    stream: StreamName,
+    subject: Option<String>,
+    etag: String,
+    connected: bool,
+    created: Instant,
+}
+
+impl Table {
+    fn refuse_when_draining(&self) -> Result<(), OpenError> {
+        if self.draining {
+            Err(OpenError::Draining {
+                retry_after: ids::retry_after(),
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_connected(&self, id: SessionId) -> bool {
+        self.sessions
+            .get(&id)
+            .is_some_and(|session| session.connected)
+    }
+
+    fn subject(&self, id: SessionId) -> Option<&str> {
+        self.sessions.get(&id)?.subject.as_deref()
+    }
+
+    /// Opens the session in the media plane and only then writes it down.
+    fn enter(
+        &mut self,
+        name: &StreamName,
+        role: Role,
+        entrant: &Entrant,
+        open: impl FnOnce(Arc<Route>) -> Result<(), Full>,
+    ) -> Result<&mut Stream, OpenError> {
+        let known = self
+            .streams
+            .get(name)
+            .map(|stream| Arc::clone(&stream.route));
+        let route = known.unwrap_or_else(|| Route::new(StreamId(self.made)));
+        open(Arc::clone(&route)).map_err(|Full| full())?;
+
+        self.sessions.insert(
+            entrant.id,
+            Session {
+                role,
+                stream: name.clone(),
+                subject: entrant.subject.clone(),
+                etag: entrant.etag.clone(),
+                connected: false,
+                created: entrant.created,
+            },
+        );
+        Ok(self.streams.entry(name.clone()).or_insert_with(|| {
+            self.made += 1;
+            Stream {
+                route,
+                seat: None,
+                viewers: 0,
+                watching: 0,
+            }
+        }))
+    }
+
+    /// Takes a session out, with its seat or its place among the viewers.
+    fn leave(&mut self, id: SessionId) -> Option<Departed> {
+        let Session {
+            role,
+            stream: name,
+            connected,
+            ..
+        } = self.sessions.remove(&id)?;
+        if let Some(stream) = self.streams.get_mut(&name) {
+            match role {
+                Role::Viewer => {
+                    stream.viewers -= 1;
+                    stream.watching -= usize::from(connected);
+                }
+                Role::Presenter => drop(stream.seat.take_if(|seat| seat.session == id)),
+            }
+            if stream.seat.is_none() && stream.viewers == 0 {
+                self.streams.remove(&name);
+            }
+        }
+        Some(Departed { role, stream: name })
+    }
+}
+
+/// Sessions that ended a short while ago: a repeated DELETE of one succeeds (a client that lost the first answer).
+#[derive(Debug, Default)]
+struct Tombstones {
+    /// Whoever's summary is still to come.
+    stones: HashMap<SessionId, Option<Departed>>,
+    /// When each may be forgotten, the oldest first.
+    order: VecDeque<(Instant, SessionId)>,
+}
+
+impl Tombstones {
+    fn bury(&mut self, id: SessionId, awaited: Option<Departed>, now: Instant) {
+        self.expire(now);
+        if self.order.len() >= MOST_TOMBSTONES
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.stones.remove(&oldest);
+        }
+        self.stones.insert(id, awaited);
+        self.order.push_back((now + REMEMBERED, id));
+    }
+
+    fn holds(&mut self, id: SessionId, now: Instant) -> bool {
+        self.expire(now);
+        self.stones.contains_key(&id)
+    }
+
+    fn summarize(&mut self, id: SessionId) -> Option<Departed> {
+        self.stones.get_mut(&id)?.take()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((_, id)) = self.order.pop_front_if(|(until, _)| *until <= now) {
+            self.stones.remove(&id);
+        }
+    }
+}
+
+/// Places that viewers do not get.
+const PRESENTER_PLACES: usize = 16;
+/// How long a DELETE may be repeated.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// About 100 bytes each.
+const MOST_TOMBSTONES: usize = 65_536;

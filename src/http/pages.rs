@@ -1,0 +1,229 @@
+//! The pages and what they load: built in, or from a directory.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_NONE_MATCH,
+};
+use hyper::{Response, StatusCode};
+
+use super::body::Body;
+use super::problem::Problem;
+
+/// Where the files are.
+#[derive(Debug)]
+pub(super) enum Pages {
+    /// In the program.
+    Embedded,
+    /// In this directory; its path is canonical.
+    Directory(PathBuf),
+}
+
+impl Pages {
+    /// From a directory if there is one to take.
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn new(directory: Option<&Path>) -> io::Result<Self> {
+        let Some(directory) = directory else {
+            return Ok(Self::Embedded);
+        };
+        let named = |e: io::Error| {
+            io::Error::new(e.kind(), format!("web_dir {}: {e}", directory.display()))
+        };
+        let root = directory.canonicalize().map_err(named)?;
+        if root.is_dir() {
+            Ok(Self::Directory(root))
+        } else {
+            Err(named(io::ErrorKind::NotADirectory.into()))
+        }
+    }
+
+    /// One file by its name relative to the root, which the route has checked: plain names with `/` between.
+    /// # Errors
+    /// `NoResource`.
+    pub(super) async fn page(
+        &self,
+        name: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Problem> {
+        let data = match self {
+            Self::Embedded => embedded(name),
+            Self::Directory(root) => read(root.clone(), name.to_owned()).await,
+        };
+        Ok(respond(name, data.ok_or(Problem::NoResource)?, headers))
+    }
+}
+
+/// A file of the program.
+fn embedded(name: &str) -> Option<Bytes> {
+    FILES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, data)| Bytes::from_static(data))
+}
+
+/// A file of the directory. Links are followed only as long as they stay inside.
+async fn read(root: PathBuf, name: String) -> Option<Bytes> {
+    let read = tokio::task::spawn_blocking(move || {
+        let path = root.join(name).canonicalize().ok()?;
+        let regular = path.starts_with(&root) && path.is_file();
+        let small = path.metadata().is_ok_and(|about| about.len() <= MAX_FILE);
+        if regular && small {
+            std::fs::read(path).ok()
+        } else {
+            None
+        }
+    });
+    read.await.ok().flatten().map(Bytes::from)
+}
+
+/// The file with its headers, or 304 when the client has it.
+fn respond(name: &str, data: Bytes, request: &HeaderMap) -> Response<Body> {
+    let etag = entity_tag(&data);
+    let known = request
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .any(|value| names(value, &etag));
+    let mut response = Response::new(if known {
+        Body::default()
+    } else {
+        Body::from(data)
+    });
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type(name)));
+    // Asked for anew each time, answered by 304: a new version shows at once.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        headers.insert(ETAG, etag);
+    }
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static(PERMISSIONS),
+    );
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}
+
+/// A strong entity-tag of what is in the file.
+fn entity_tag(data: &[u8]) -> String {
+    let hash = digest(&SHA256, data);
+    let hex: String = hash
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("\"{hex}\"")
+}
+
+/// Is the tag in an `If-None-Match` list? The comparison is weak (RFC 9110 §13.1.2).
+fn names(list: &HeaderValue, etag: &str) -> bool {
+    let list = list.to_str().unwrap_or_default();
+    list.split(',')
+        .map(str::trim)
+        .any(|item| item == "*" || item.trim_start_matches("W/") == etag)
+}
+
+/// By the extension of the name.
+fn media_type(name: &str) -> &'static str {
+    match Path::new(name)
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default()
+    {
+        "html" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "txt" | "md" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Every file of `web/` with its name; `build.rs` lists them.
+const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
+
+/// Largest file served from a directory, in bytes.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// Nothing inline, nothing from elsewhere; connections to other hosts are for watching streams of other servers.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      media-src 'self' blob:; connect-src 'self' https: wss:; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'self'";
+
+const PERMISSIONS: &str =
+    "camera=(self), microphone=(self), display-capture=(self), autoplay=(self)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::body::Body as _;
+
+    #[test]
+    fn every_built_in_file_has_a_media_type_of_its_own() {
+        for (name, data) in FILES {
+            assert_ne!(media_type(name), "application/octet-stream", "{name}");
+            assert!(!data.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn pages_carry_no_inline_script_or_style() {
+        for (name, data) in FILES.iter().filter(|(name, _)| name.ends_with(".html")) {
+            let text = String::from_utf8_lossy(data).to_lowercase();
+            assert!(
+                !text.contains("<style") && !text.contains(" style="),
+                "{name}: the policy forbids inline style"
+            );
+            assert!(
+                !text.contains("<script>") && !text.contains(" onclick="),
+                "{name}: the policy forbids inline script"
+            );
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_the_file_gets_304() {
+        let data = Bytes::from_static(b"body{}");
+        let etag = entity_tag(&data);
+        let ask = |value: &str| {
+            let mut request = HeaderMap::new();
+            request.insert(
+                IF_NONE_MATCH,
+                HeaderValue::from_str(value).expect("a header value"),
+            );
+            respond("a.css", data.clone(), &request)
+        };
+
+        for value in [
+            etag.clone(),
+            format!("\"x\", {etag}"),
+            format!("W/{etag}"),
+            "*".to_owned(),
+        ] {
+            let response = ask(&value);
+            assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{value}");
+            assert!(response.body().is_end_stream());
+            assert_eq!(response.headers()[ETAG], etag);
+        }
+        assert_eq!(ask("\"x\"").status(), StatusCode::OK);
+    }
+}

@@ -1,0 +1,273 @@
+//! The closed table of what can be asked for. A path is decoded exactly once, here.
+
+use std::str::FromStr;
+
+use crate::control::stream::StreamName;
+use crate::media::{Role, SessionId};
+
+use super::problem::Problem;
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/`
+    Home,
+    /// `/publish/{stream}`
+    PublishPage,
+    /// `/watch/{stream}`
+    WatchPage,
+    /// `/static/{file}`, with its name relative to the web files; also `/favicon.svg`.
+    Static(String),
+    /// `/whip/{stream}` and `/{stream}/whip`, `/whep/{stream}` and `/{stream}/whep`
+    Endpoint(Role, StreamName),
+    /// `/api/whip`, `/api/whep`: the bearer token's own stream is meant.
+    EndpointByToken(Role),
+    /// `/session/{id}`
+    Session(SessionId),
+    /// `/api/v1/streams`
+    Streams,
+    /// `/metrics`
+    Metrics,
+    /// `/livez`
+    Live,
+    /// `/readyz`
+    Ready,
+}
+
+impl Route {
+    /// Finds the route of a path as it stands in the request, still percent-encoded.
+    /// # Errors
+    /// `BadRequest` for a path that no honest client sends, `NoResource`, `BadStreamName` or `NoSession` for others
+    /// that name nothing.
+    pub(super) fn of(path: &str) -> Result<Self, Problem> {
+        let path = decode(path)?;
+        let segments: Vec<&str> = path
+            .strip_prefix('/')
+            .ok_or(Problem::NoResource)?
+            .split('/')
+            .collect();
+        match segments.as_slice() {
+            [""] => Ok(Self::Home),
+            ["favicon.svg"] => Ok(Self::Static("favicon.svg".to_owned())),
+            ["metrics"] => Ok(Self::Metrics),
+            ["livez"] => Ok(Self::Live),
+            ["readyz"] => Ok(Self::Ready),
+            ["api", "v1", "streams"] => Ok(Self::Streams),
+            ["api", "whip"] => Ok(Self::EndpointByToken(Role::Presenter)),
+            ["api", "whep"] => Ok(Self::EndpointByToken(Role::Viewer)),
+            ["session", id] => SessionId::from_str(id)
+                .map(Self::Session)
+                .map_err(|()| Problem::NoSession),
+            ["publish", name] => stream(name).map(|_| Self::PublishPage),
+            ["watch", name] => stream(name).map(|_| Self::WatchPage),
+            ["static", parts @ ..]
+                if parts.iter().all(|part| is_file_name(part)) && !parts.is_empty() =>
+            {
+                Ok(Self::Static(parts.join("/")))
+            }
+            ["whip", name] | [name, "whip"] => Ok(Self::Endpoint(Role::Presenter, stream(name)?)),
+            ["whep", name] | [name, "whep"] => Ok(Self::Endpoint(Role::Viewer, stream(name)?)),
+            _ => Err(Problem::NoResource),
+        }
+    }
+
+    /// A fixed word for logs and metric labels.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Home => "home",
+            Self::PublishPage => "publish",
+            Self::WatchPage => "watch",
+            Self::Static(_) => "static",
+            Self::Endpoint(Role::Presenter, _) | Self::EndpointByToken(Role::Presenter) => "whip",
+            Self::Endpoint(Role::Viewer, _) | Self::EndpointByToken(Role::Viewer) => "whep",
+            Self::Session(_) => "session",
+            Self::Streams => "streams",
+            Self::Metrics => "metrics",
+            Self::Live => "livez",
+            Self::Ready => "readyz",
+        }
+    }
+
+    /// The methods that work here, as the `Allow` header lists them (RFC 9110 §10.2.1).
+    pub(super) fn allow(&self) -> &'static str {
+        match self {
+            Self::Endpoint(..) | Self::EndpointByToken(_) => "GET, HEAD, POST, OPTIONS",
+            Self::Session(_) => "GET, HEAD, DELETE, OPTIONS",
+            Self::Home
+            | Self::PublishPage
+            | Self::WatchPage
+            | Self::Static(_)
+            | Self::Streams
+            | Self::Metrics
+            | Self::Live
+            | Self::Ready => "GET, HEAD, OPTIONS",
+        }
+    }
+}
+
+/// The name in a path segment.
+fn stream(segment: &str) -> Result<StreamName, Problem> {
+    segment.parse().map_err(|_| Problem::BadStreamName)
+}
+
+/// A plain name: nothing hidden, nothing that means something to a file system.
+fn is_file_name(segment: &str) -> bool {
+    !segment.is_empty()
+        && !segment.starts_with('.')
+        && segment
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Undoes percent-encoding once. Encoded slashes, backslashes, dot segments and control characters are refused: a
+/// proxy in front may have read them otherwise than we would.
+fn decode(path: &str) -> Result<String, Problem> {
+    let bad = Problem::BadRequest("the path has a broken or forbidden escape");
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex))
+        else {
+            return Err(bad);
+        };
+        match high << 4 | low {
+            b'/' | b'\\' | b'%' => return Err(bad),
+            byte => decoded.push(byte),
+        }
+    }
+    let Ok(decoded) = String::from_utf8(decoded) else {
+        return Err(bad);
+    };
+    let forbidden = decoded.chars().any(|c| c.is_control() || c == '\\')
+        || decoded
+            .split('/')
+            .any(|segment| matches!(segment, "." | ".."));
+    if forbidden { Err(bad) } else { Ok(decoded) }
+}
+
+/// The value of one hexadecimal digit.
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> StreamName {
+        name.parse().expect("a good name")
+    }
+
+    #[test]
+    fn every_known_path_has_its_route() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let cases = [
+            ("/", Route::Home),
+            ("/publish/live", Route::PublishPage),
+            ("/watch/live", Route::WatchPage),
+            ("/static/publish.js", Route::Static("publish.js".into())),
+            (
+                "/static/icons/eye.svg",
+                Route::Static("icons/eye.svg".into()),
+            ),
+            ("/favicon.svg", Route::Static("favicon.svg".into())),
+            (
+                "/whip/live",
+                Route::Endpoint(Role::Presenter, named("live")),
+            ),
+            (
+                "/live/whip",
+                Route::Endpoint(Role::Presenter, named("live")),
+            ),
+            ("/whep/a_-B9", Route::Endpoint(Role::Viewer, named("a_-B9"))),
+            ("/live/whep", Route::Endpoint(Role::Viewer, named("live"))),
+            (
+                "/whip/l%69ve",
+                Route::Endpoint(Role::Presenter, named("live")),
+            ),
+            ("/api/whip", Route::EndpointByToken(Role::Presenter)),
+            ("/api/whep", Route::EndpointByToken(Role::Viewer)),
+            ("/api/v1/streams", Route::Streams),
+            ("/metrics", Route::Metrics),
+            ("/livez", Route::Live),
+            ("/readyz", Route::Ready),
+        ];
+
+        for (path, route) in cases {
+            assert_eq!(Route::of(path).ok(), Some(route), "{path}");
+        }
+        assert_eq!(
+            Route::of(&format!("/session/{id}")).ok(),
+            id.parse().ok().map(Route::Session)
+        );
+    }
+
+    #[test]
+    fn a_path_that_names_nothing_is_not_found() {
+        let paths = [
+            "*",
+            "//",
+            "/nope",
+            "/whip",
+            "/whip/",
+            "/whip/live/",
+            "/WHIP/live",
+            "/whip/a.b",
+            "/whip/live/x",
+            "/session/0123",
+            "/session/0123456789ABCDEF0123456789ABCDEF",
+            "/static",
+            "/static/",
+            "/static/.hidden",
+            "/static/a//b",
+            "/api/v2/streams",
+        ];
+
+        for path in paths {
+            let problem = Route::of(path)
+                .err()
+                .map(|problem| problem.status().as_u16());
+            assert_eq!(problem, Some(404), "{path}");
+        }
+        assert_eq!(
+            Route::of(&format!("/whip/{}", "a".repeat(65)))
+                .err()
+                .map(|p| p.status().as_u16()),
+            Some(404)
+        );
+    }
+
+    #[test]
+    fn a_path_with_tricks_is_refused() {
+        let paths = [
+            "/static/%2e%2e/secret",
+            "/static/../secret",
+            "/static/./x",
+            "/whip%2flive",
+            "/whip%2Flive",
+            "/whip%5clive",
+            "/whip\\live",
+            "/whip/live%00",
+            "/whip/live%0a",
+            "/whip/%25%36%39",
+            "/whip/%ff%fe",
+            "/whip/%",
+            "/whip/%4",
+            "/whip/%zz",
+            "/whip/%+1",
+        ];
+
+        for path in paths {
+            let problem = Route::of(path)
+                .err()
+                .map(|problem| problem.status().as_u16());
+            assert_eq!(problem, Some(400), "{path}");
+        }
+    }
+}

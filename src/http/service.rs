@@ -1,0 +1,374 @@
+//! One request: the checks and headers that all have in common, and the way to whoever answers it.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName,
+    HeaderValue, SERVER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::sync::Notify;
+
+use crate::control::Control;
+use crate::control::auth::{Auth, Denied, Identity};
+use crate::control::limits::{Action, Key, RetryAfter};
+use crate::metrics::Metrics;
+
+use super::Limits;
+use super::body::Body;
+use super::endpoint::{self, Guest};
+use super::measure::{self, Measures};
+use super::pages::Pages;
+use super::problem::Problem;
+use super::route::Route;
+use super::{cors, ops, session, streams};
+
+/// What requests are answered with.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) control: Arc<Control>,
+    pub(super) auth: Arc<Auth>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) measures: Measures,
+    pub(super) pages: Pages,
+    pub(super) limits: Limits,
+    pub(super) trusted_proxies: Vec<IpAddr>,
+    /// People reach us by https, with a certificate that their browsers trust.
+    pub(super) strict_https: bool,
+}
+
+/// What is known of the connection that a request came on.
+#[derive(Debug)]
+pub(super) struct Connection {
+    peer: SocketAddr,
+    flaw: OnceLock<&'static str>,
+    requests: AtomicU32,
+    /// Told when the connection has had all its requests.
+    pub(super) retire: Notify,
+}
+
+impl Connection {
+    /// A fresh one.
+    pub(super) fn new(peer: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            flaw: OnceLock::new(),
+            requests: AtomicU32::new(0),
+            retire: Notify::new(),
+        })
+    }
+
+    /// Its framing cannot be trusted any more.
+    pub(super) fn found(&self, flaw: &'static str) {
+        // The first one counts.
+        let _ = self.flaw.set(flaw);
+    }
+}
+
+impl App {
+    /// Answers one request, whatever it is.
+    pub(super) async fn serve(
+        &self,
+        connection: &Connection,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let route = Route::of(parts.uri.path());
+        let word = route.as_ref().map_or("unknown", Route::word);
+        let preflight = cors::is_preflight(&parts);
+        let client = self.client(&parts.headers, connection);
+
+        let answered = match check(&parts, connection) {
+            Err(problem) => Err(problem),
+            Ok(()) if preflight => Ok(options(route.as_ref().ok())),
+            Ok(()) => match route {
+                Err(problem) => Err(problem),
+                Ok(route) => {
+                    let dispatched = self.dispatch(route, &parts, body, connection, client);
+                    let answer = tokio::time::timeout(self.limits.request, dispatched).await;
+                    answer.unwrap_or(Err(Problem::Overdue))
+                }
+            },
+        };
+        let closes =
+            answered.as_ref().is_err_and(leaves_body_unread) && parts.version < Version::HTTP_2;
+        let mut response = answered.unwrap_or_else(Problem::into_response);
+        self.finish(&mut response, preflight, closes);
+
+        if connection.requests.fetch_add(1, Ordering::Relaxed) + 1
+            >= self.limits.requests_per_connection
+        {
+            connection.retire.notify_one();
+        }
+        let (status, took) = (response.status(), started.elapsed());
+        self.measures.request(word, &parts.method, status, took);
+        tracing::debug!(
+            route = word,
+            method = measure::word(&parts.method),
+            status = status.as_u16(),
+            ms = took.as_millis(),
+            %client,
+            "request answered"
+        );
+        Ok(response)
+    }
+
+    /// Sends a request to whoever answers it.
+    async fn dispatch(
+        &self,
+        route: Route,
+        parts: &Parts,
+        body: Incoming,
+        connection: &Connection,
+        client: IpAddr,
+    ) -> Result<Response<Body>, Problem> {
+        let (method, headers) = (&parts.method, &parts.headers);
+        let allow = route.allow();
+        if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+            return Err(Problem::Method { allow });
+        }
+        if method == Method::OPTIONS {
+            if let Route::Session(id) = route {
+                session::exists(self, id)?;
+            }
+            return Ok(options(Some(&route)));
+        }
+        match route {
+            Route::Endpoint(role, stream) => {
+                let guest = Guest::admit(self, role, Some(stream), headers)?;
+                if method == Method::POST {
+                    endpoint::post(self, guest, client, headers, body).await
+                } else {
+                    Ok(endpoint::get(role))
+                }
+            }
+            Route::EndpointByToken(role) => {
+                let guest = Guest::admit(self, role, None, headers)?;
+                if method == Method::POST {
+                    endpoint::post(self, guest, client, headers, body).await
+                } else {
+                    Ok(endpoint::get(role))
+                }
+            }
+            Route::Session(id) if method == Method::DELETE => {
+                session::delete(self, id, headers, client)
+            }
+            Route::Session(id) => session::get(self, id, headers),
+            Route::Home => self.pages.page("index.html", headers).await,
+            Route::PublishPage => self.pages.page("publish.html", headers).await,
+            Route::WatchPage => self.pages.page("watch.html", headers).await,
+            Route::Static(name) => self.pages.page(&name, headers).await,
+            Route::Streams => streams::list(self, headers),
+            Route::Metrics => ops::metrics(self, headers, connection.peer.ip()),
+            Route::Live => Ok(ops::live()),
+            Route::Ready => ops::ready(self),
+        }
+    }
+
+    /// Reads the credentials.
+    /// # Errors
+    /// As [`Auth::identify`]; `Malformed` also for two headers.
+    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<Identity, Denied> {
+        self.auth.identify(authorization(headers)?)
+    }
+
+    /// Counts something that a client may not do too often.
+    /// # Errors
+    /// `TooMany`.
+    pub(super) fn limit(&self, action: Action, key: &Key) -> Result<(), Problem> {
+        let allowed = self.control.limits().allow(action, key, Instant::now());
+        allowed.map_err(|RetryAfter(retry_after)| Problem::TooMany { retry_after })
+    }
+
+    /// Whose request it is: behind a trusted proxy the last address that the proxies saw and that is not one of them.
+    fn client(&self, headers: &HeaderMap, connection: &Connection) -> IpAddr {
+        let mut client = connection.peer.ip().to_canonical();
+        let forwarded: Vec<IpAddr> = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map_while(|address| address.trim().parse().ok())
+            .collect();
+        for next in forwarded.iter().rev() {
+            if !self.trusted_proxies.contains(&client) {
+                break;
+            }
+            client = next.to_canonical();
+        }
+        client
+    }
+
+    /// Adds what every response has.
+    fn finish(&self, response: &mut Response<Body>, preflight: bool, closes: bool) {
+        let length = response.body().len();
+        let bodiless = response.status() == StatusCode::NOT_MODIFIED;
+        let headers = response.headers_mut();
+        cors::apply(headers, preflight);
+        headers.insert(SERVER, HeaderValue::from_static("tribune"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(
+            HeaderName::from_static("referrer-policy"),
+            HeaderValue::from_static("no-referrer"),
+        );
+        if self.strict_https {
+            headers.insert(
+                STRICT_TRANSPORT_SECURITY,
+                HeaderValue::from_static("max-age=31536000"),
+            );
+        }
+        // Said by us, not by the connection, so that HEAD has it too.
+        if !bodiless {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+/// What must be right before a request is looked at.
+fn check(parts: &Parts, connection: &Connection) -> Result<(), Problem> {
+    if let Some(flaw) = connection.flaw.get() {
+        return Err(Problem::BadRequest(flaw));
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) => None,
+        (Some(host), None) => {
+            let host = Authority::try_from(host.as_bytes());
+            Some(host.map_err(|_| {
+                Problem::BadRequest("Host is not a host name with or without a port")
+            })?)
+        }
+        (Some(_), Some(_)) => return Err(Problem::BadRequest("Host is given more than once")),
+    };
+    match (parts.uri.authority(), host) {
+        (None, None) if parts.version >= Version::HTTP_11 => {
+            Err(Problem::BadRequest("Host is missing"))
+        }
+        (Some(target), Some(host)) if *target != host => Err(Problem::BadRequest(
+            "the request names another host than its Host header",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// After these the rest of the body is not worth waiting for, or is not even known to be a body.
+fn leaves_body_unread(problem: &Problem) -> bool {
+    matches!(
+        problem,
+        Problem::BadRequest(_)
+            | Problem::BodyTimeout(_)
+            | Problem::TooLarge { .. }
+            | Problem::Overdue
+    )
+}
+
+/// The answer to OPTIONS: never needs credentials and never tells a secret.
+fn options(route: Option<&Route>) -> Response<Body> {
+    let mut response = empty();
+    let headers = response.headers_mut();
+    if let Some(route) = route {
+        headers.insert(ALLOW, HeaderValue::from_static(route.allow()));
+    }
+    headers.insert("accept-post", HeaderValue::from_static(endpoint::SDP));
+    response
+}
+
+/// The one `Authorization` header, if there is one.
+/// # Errors
+/// `Malformed` when there are two.
+pub(super) fn authorization(headers: &HeaderMap) -> Result<Option<&[u8]>, Denied> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Denied::Malformed),
+        (value, None) => Ok(value.map(HeaderValue::as_bytes)),
+    }
+}
+
+/// 200 without content, not to be cached.
+pub(super) fn empty() -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, uri: &str, headers: &[(&str, &str)]) -> Result<(), Problem> {
+        let mut builder = Request::builder().version(version).uri(uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        let (parts, ()) = builder.body(()).expect("a request").into_parts();
+        check(&parts, &Connection::new(([127, 0, 0, 1], 9).into()))
+    }
+
+    #[test]
+    fn a_request_says_once_which_host_it_means() {
+        let good = [
+            request(Version::HTTP_11, "/", &[("host", "a:8080")]),
+            request(Version::HTTP_11, "/", &[("host", "[::1]:8080")]),
+            request(Version::HTTP_11, "http://a/", &[("host", "A")]),
+            request(Version::HTTP_10, "/", &[]),
+            request(Version::HTTP_2, "https://a/", &[]),
+        ];
+        let bad = [
+            request(Version::HTTP_11, "/", &[]),
+            request(Version::HTTP_11, "/", &[("host", "a"), ("host", "a")]),
+            request(Version::HTTP_11, "/", &[("host", "a b")]),
+            request(Version::HTTP_11, "http://a/", &[("host", "b")]),
+            request(Version::HTTP_2, "https://a/", &[("host", "b")]),
+            request(Version::HTTP_2, "/", &[]),
+        ];
+
+        for (n, outcome) in good.into_iter().enumerate() {
+            assert_eq!(outcome, Ok(()), "{n}");
+        }
+        for (n, outcome) in bad.into_iter().enumerate() {
+            assert!(matches!(outcome, Err(Problem::BadRequest(_))), "{n}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_believed_after_a_framing_flaw() {
+        let connection = Connection::new(([127, 0, 0, 1], 9).into());
+        let (parts, ()) = Request::builder()
+            .header("host", "a")
+            .body(())
+            .expect("a request")
+            .into_parts();
+        assert_eq!(check(&parts, &connection), Ok(()));
+
+        connection.found("first");
+        connection.found("second");
+
+        assert_eq!(
+            check(&parts, &connection),
+            Err(Problem::BadRequest("first"))
+        );
+    }
+
+    #[test]
+    fn one_authorization_header_at_most() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(authorization(&headers), Ok(None));
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer a"));
+        assert_eq!(authorization(&headers), Ok(Some(&b"Bearer a"[..])));
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer a"));
+        assert_eq!(authorization(&headers), Err(Denied::Malformed));
+    }
+}

@@ -1,0 +1,64 @@
+// Measures the microphone, and mixes it with the sound of a shared screen when there is one.
+
+/** What counts as silence, as a level between 0 and 1 (-54 dBFS). */
+const SILENCE = 0.1;
+/** The quietest level that the meter shows, in dBFS. */
+const FLOOR_DB = -60;
+
+/** Stands between what is captured and what is sent. */
+export class Mixer {
+  #context = null;
+  #analyser = null;
+  #samples = new Float32Array(1024);
+  #nodes = [];
+  #quietSince = 0;
+
+  /**
+   * Takes the microphone and the sound of the screen, either may be null, and returns the track to send. One source
+   * alone is sent as it is: the mix costs some delay.
+   */
+  use(microphone, screen) {
+    for (const node of this.#nodes) node.disconnect();
+    this.#nodes = [];
+    this.#analyser = null;
+    this.#quietSince = performance.now();
+    if (!microphone) return screen;
+    this.#context ??= new AudioContext();
+    this.wake();
+    const voice = this.#source(microphone);
+    this.#analyser = new AnalyserNode(this.#context, { fftSize: 2 * this.#samples.length });
+    voice.connect(this.#analyser);
+    if (!screen) return microphone;
+    const mix = new MediaStreamAudioDestinationNode(this.#context);
+    voice.connect(mix);
+    this.#source(screen).connect(mix);
+    this.#nodes.push(mix);
+    return mix.stream.getAudioTracks()[0];
+  }
+
+  #source(track) {
+    const node = new MediaStreamAudioSourceNode(this.#context, { mediaStream: new MediaStream([track]) });
+    this.#nodes.push(node);
+    return node;
+  }
+
+  /** Starts measuring, where the browser waits for a gesture first. */
+  wake() {
+    this.#context?.resume().catch(() => {});
+  }
+
+  /** How loud the microphone is now, from 0 to 1, linear in decibels; null when it cannot be measured. */
+  level() {
+    if (!this.#analyser || this.#context.state !== "running") return null;
+    this.#analyser.getFloatTimeDomainData(this.#samples);
+    const power = this.#samples.reduce((total, sample) => total + sample * sample, 0) / this.#samples.length;
+    const level = Math.max(0, 1 - (10 * Math.log10(power + 1e-12)) / FLOOR_DB);
+    if (level > SILENCE) this.#quietSince = performance.now();
+    return level;
+  }
+
+  /** For how long there has been nothing to hear, in ms. Only as good as how often `level` is asked. */
+  get quiet() {
+    return performance.now() - this.#quietSince;
+  }
+}

@@ -1,0 +1,183 @@
+// The watch page: the picture and nothing else until somebody wants more.
+
+import { keep, stream, token } from "./token.js";
+import { Viewer } from "./whep.js";
+
+const $ = (id) => document.getElementById(id);
+const video = $("v");
+const viewer = new Viewer(`/whep/${encodeURIComponent(stream)}`, token("watch"));
+
+/** How long the controls stay after the last movement, in ms. */
+const LINGER_MS = 2500;
+
+// ---- What is going on ----
+
+const SAYINGS = {
+  connecting: ["Connecting …", ""],
+  waiting: ["Starts soon", "Nobody is presenting yet. This page comes alive by itself."],
+  lost: ["One moment …", "The picture has stopped. It continues here as soon as it can."],
+  live: ["Sound only", "There is no picture at the moment."],
+};
+
+/** Says in a sentence what went wrong: headline, detail, and whether a token may help. */
+function explain({ status, title, detail }) {
+  switch (status) {
+    case 401:
+      return viewer.token
+        ? ["This link is no longer valid", "Its token was not accepted. Ask for a new link, or enter a token.", true]
+        : ["This stream is closed", "Watching it needs a token. Open the link you were given, or enter a token.", true];
+    case 403:
+      return ["This token is for something else", "It does not allow watching this stream.", true];
+    case 404:
+      return ["No such stream", `There is no stream called “${stream}” here.`];
+    case 406:
+    case 422:
+      return ["This browser cannot play the stream", detail || "It does not know the codec that the presenter sends."];
+    case 429:
+    case 503:
+      return ["The server is full", "Everybody who watches has a place; yours will be tried for again shortly."];
+    case 0:
+      return ["The server does not answer", "Trying again until it does. Is your network all right?"];
+    case -1:
+      return ["No picture gets through", "The server answers, but media does not arrive. A firewall may block it. Trying again."];
+    default:
+      return ["The stream cannot be shown", detail || title || `The server said ${status}.`];
+  }
+}
+
+let wasLive = false;
+
+viewer.onstate = (state, problem) => {
+  let [headline, detail, asks] = state === "error" ? explain(problem) : SAYINGS[state];
+  if (state === "waiting" && wasLive) [headline, detail] = ["A short break", "The presenter has left. This page continues by itself."];
+  wasLive ||= state === "live";
+  $("headline").textContent = headline;
+  $("detail").textContent = detail;
+  $("state").dataset.state = state;
+  const asked = !$("token-form").hidden;
+  $("token-form").hidden = !asks;
+  $("live").hidden = state !== "live";
+  $("bar").hidden = !wasLive;
+  video.dataset.stale = wasLive && state !== "live";
+  if (asks && !asked) $("token").focus();
+};
+
+viewer.onstream = (media) => {
+  video.srcObject = media;
+  play();
+};
+
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useToken($("token").value.trim());
+  $("token").value = "";
+});
+
+function useToken(value) {
+  keep("watch", value);
+  viewer.token = value;
+  viewer.start();
+}
+
+// ---- Sound ----
+
+// Browsers start sound only after a gesture or on sites that one visits often; so we try, and else ask for the gesture.
+async function play() {
+  try {
+    await video.play();
+  } catch (error) {
+    if (error.name !== "NotAllowedError" || video.muted) return;
+    video.muted = true;
+    $("unmute").hidden = false;
+    await video.play().catch(() => {});
+  }
+}
+
+function mute(muted) {
+  video.muted = muted;
+  $("unmute").hidden = true;
+  video.play().catch(() => {});
+}
+
+function showSound() {
+  $("sound").setAttribute("aria-pressed", String(!video.muted && video.volume > 0));
+  $("volume").value = video.muted ? 0 : video.volume;
+}
+
+video.addEventListener("volumechange", showSound);
+$("unmute").addEventListener("click", () => mute(false));
+$("sound").addEventListener("click", () => mute(!video.muted));
+$("volume").addEventListener("input", ({ target }) => {
+  video.volume = Number(target.value);
+  mute(video.volume === 0);
+});
+
+// ---- Controls ----
+
+let hiding = 0;
+
+function showControls() {
+  $("stage").dataset.chrome = "shown";
+  clearTimeout(hiding);
+  hiding = setTimeout(() => ($("stage").dataset.chrome = "hidden"), LINGER_MS);
+}
+
+for (const kind of ["pointermove", "pointerdown", "keydown", "focusin"]) document.addEventListener(kind, showControls);
+showControls();
+
+function fullscreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else if ($("stage").requestFullscreen) $("stage").requestFullscreen().catch(() => {});
+  else video.webkitEnterFullscreen?.(); // Safari on a phone knows no other full screen.
+}
+
+$("fullscreen").addEventListener("click", fullscreen);
+$("v").addEventListener("dblclick", fullscreen);
+$("pip").hidden = !document.pictureInPictureEnabled;
+$("pip").addEventListener("click", () => {
+  if (document.pictureInPictureElement) document.exitPictureInPicture();
+  else video.requestPictureInPicture().catch(() => {});
+});
+$("show-stats").addEventListener("click", toggleStats);
+
+document.addEventListener("keydown", (event) => {
+  if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey) return;
+  const action = { f: fullscreen, s: toggleStats, m: () => mute(!video.muted) }[event.key.toLowerCase()];
+  if (!action) return;
+  event.preventDefault();
+  action();
+});
+
+// ---- Statistics ----
+
+function toggleStats() {
+  const box = $("stats");
+  box.hidden = !box.hidden;
+  $("show-stats").setAttribute("aria-pressed", String(!box.hidden));
+  if (!box.hidden) showStats();
+}
+
+// Most viewers never ask for statistics, so the code for them is fetched when somebody does.
+async function showStats() {
+  const { receiving, table } = await import("./stats.js");
+  if (viewer.pc) table(document.querySelector("#stats dl"), await receiving(viewer.pc));
+}
+
+setInterval(() => {
+  if (!$("stats").hidden) showStats().catch(() => {});
+  $("state").dataset.audio = wasLive && !video.videoWidth;
+}, 1000);
+
+// ---- Life of the page ----
+
+addEventListener("pagehide", () => viewer.stop());
+addEventListener("pageshow", (event) => event.persisted && viewer.start());
+addEventListener("online", () => viewer.hurry());
+addEventListener("hashchange", () => location.hash && useToken(token("watch")));
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") viewer.hurry();
+});
+
+document.title = `${stream} · tribune`;
+$("name").textContent = $("title").textContent = stream;
+viewer.start();

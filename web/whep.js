@@ -1,0 +1,177 @@
+// A viewer's side of WHEP: gets the picture, and gets it back whatever happens.
+
+import { Call, delay, opus, Problem } from "./wish.js";
+
+/** How often we look, in ms. */
+const TICK_MS = 500;
+/** Without a packet for this long the stream counts as interrupted, in ms. */
+const SILENCE_MS = 3000;
+/** How long a new session may take to show its first picture, in ms. */
+const FIRST_PICTURE_MS = 12_000;
+/** How long to wait after a refusal that time alone will not mend, in seconds. */
+const REFUSED_S = 20;
+
+/** What one session receives. */
+class Reception {
+  stream = new MediaStream();
+  /** Frames decoded and packets received so far, audio and video. */
+  frames = 0;
+  packets = 0;
+  packetAt = 0;
+
+  constructor(endpoint, token) {
+    this.call = new Call(endpoint, token);
+    this.call.pc.ontrack = ({ track }) => this.stream.addTrack(track);
+    this.call.pc.addTransceiver("audio", { direction: "recvonly" });
+    this.call.pc.addTransceiver("video", { direction: "recvonly" });
+    this.startedAt = performance.now();
+  }
+
+  /** Looks at the counters. */
+  async sample() {
+    const report = await this.call.pc.getStats();
+    let [frames, packets] = [0, 0];
+    for (const entry of report.values()) {
+      if (entry.type !== "inbound-rtp") continue;
+      frames += entry.framesDecoded ?? 0;
+      packets += entry.packetsReceived ?? 0;
+    }
+    if (packets > this.packets) this.packetAt = performance.now();
+    this.frames = frames;
+    this.packets = packets;
+  }
+
+  /** Is there something to show? Sound without a picture counts after a while: there may be no picture. */
+  get ready() {
+    const { connectedAt, ended } = this.call;
+    if (ended || !connectedAt || !this.packets) return false;
+    return this.frames > 0 || performance.now() - connectedAt > 1500;
+  }
+
+  get flowing() {
+    return !this.call.ended && this.packets > 0 && performance.now() - this.packetAt < SILENCE_MS;
+  }
+
+  get failed() {
+    return this.call.ended !== null || performance.now() - this.startedAt > FIRST_PICTURE_MS;
+  }
+}
+
+/**
+ * Keeps a stream on the screen. Two sessions may exist for a moment: the one that is shown and the one that is to
+ * replace it, so that the last picture stays until there is a new one, and an interruption that ends by itself costs
+ * nothing.
+ */
+export class Viewer {
+  #endpoint;
+  #shown = null;
+  #next = null;
+  #attempt = 0;
+  #retryAt = 0;
+  #timer = 0;
+  #busy = false;
+  #state = "idle";
+
+  /** `token` may be changed at any time; the next attempt uses it. */
+  constructor(endpoint, token) {
+    this.#endpoint = endpoint;
+    this.token = token;
+    /** Called with `connecting`, `live`, `waiting` (nobody presents), `lost` or `error`, and the Problem if one is known. */
+    this.onstate = () => {};
+    /** Called with the MediaStream to show. */
+    this.onstream = () => {};
+  }
+
+  /** The peer connection on the screen, for statistics. */
+  get pc() {
+    return this.#shown?.call.pc;
+  }
+
+  start() {
+    this.stop();
+    this.#attempt = 0;
+    this.#retryAt = 0;
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#report("connecting");
+    this.#tick();
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.#timer = 0;
+    this.#shown?.call.close();
+    this.#next?.call.close();
+    this.#shown = this.#next = null;
+    this.#state = "idle";
+  }
+
+  /** Does not wait any longer: the network is back, somebody looks at the page again. */
+  hurry() {
+    if (this.#retryAt < Infinity) this.#retryAt = Math.min(this.#retryAt, performance.now() + Math.random() * 500);
+  }
+
+  #report(state, problem = null) {
+    if (state === this.#state && state !== "error") return;
+    this.#state = state;
+    this.onstate(state, problem);
+  }
+
+  // Decides anew each time from what can be seen, so that no order of events can leave it stuck.
+  async #tick() {
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      await Promise.all([this.#shown?.sample(), this.#next?.sample()]);
+      if (this.#timer) this.#decide(performance.now());
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #decide(now) {
+    if (this.#next?.ready) {
+      this.#shown?.call.close();
+      this.#shown = this.#next;
+      this.#next = null;
+      this.#attempt = 0;
+      this.onstream(this.#shown.stream);
+      this.#report("live");
+    } else if (this.#shown?.flowing) {
+      this.#next?.call.close();
+      this.#next = null;
+      this.#attempt = 0;
+      this.#report("live");
+    } else if (this.#state === "live") {
+      // Everybody lost it in the same moment; we do not all come back in the same.
+      this.#retryAt = now + Math.random() * 1000;
+      this.#report("lost");
+    } else if (this.#next?.failed) {
+      const { ended, connectedAt } = this.#next.call;
+      const title = connectedAt ? "The server sends nothing" : "No path for media to the server";
+      this.#failed(new Problem({ status: -1, title, detail: ended ?? "" }));
+    } else if (!this.#next && now >= this.#retryAt) {
+      this.#try();
+    }
+  }
+
+  #try() {
+    const next = new Reception(this.#endpoint, this.token);
+    this.#next = next;
+    next.call.open({ offer: (sdp) => opus(sdp, { stereo: 1 }) }).catch((problem) => {
+      if (this.#next === next) this.#failed(problem);
+    });
+  }
+
+  #failed(problem) {
+    this.#next?.call.close();
+    this.#next = null;
+    const { status, retryAfter } = problem;
+    const passing = status <= 0 || status === 409 || status === 429 || status >= 500;
+    const wait = delay(this.#attempt++, retryAfter ?? (passing ? null : REFUSED_S));
+    // Without another token the answer stays the same, however often we ask.
+    this.#retryAt = status === 401 || status === 403 ? Infinity : performance.now() + wait;
+    if (status === 409) this.#report("waiting", problem);
+    else if (passing && this.#attempt < 2) this.#report(this.#shown ? "lost" : "connecting", problem);
+    else this.#report("error", problem);
+  }
+}

@@ -1,0 +1,154 @@
+// A presenter's side of WHIP: sends what the page gives it, and comes back after an interruption.
+
+import { bearer, Call, delay, opus, Problem } from "./wish.js";
+
+/** Refusals that only the presenter can mend; anything else is tried again. */
+const FINAL = new Set([400, 401, 403, 404, 405, 406, 413, 415, 422]);
+/** Time for the server to make a new presenter of the same token visible, in ms. */
+const TAKEOVER_MS = 1500;
+
+/** Keeps a presenter on the air. */
+export class Presenter {
+  #endpoint;
+  #stream;
+  #call = null;
+  #wake = () => {};
+  #run = 0;
+
+  constructor(stream) {
+    this.#stream = stream;
+    this.#endpoint = `/whip/${encodeURIComponent(stream)}`;
+    /** Called with `connecting`, `live`, `idle` or `error`, the Problem if one is known, and the wait in ms before the next attempt. */
+    this.onstate = () => {};
+    /** What is sent; a track may be null. Change them by `replace`. */
+    this.tracks = { audio: null, video: null };
+  }
+
+  /** The peer connection, for statistics. */
+  get pc() {
+    return this.#call?.pc;
+  }
+
+  /**
+   * Goes on the air and stays there until `stop`. Options: `token`; `codec`, a MIME type or ""; `video`, limits as in
+   * RTCRtpEncodingParameters; `music`, stereo at a high bitrate.
+   */
+  async start(options) {
+    const run = ++this.#run;
+    const current = () => run === this.#run;
+    for (let attempt = 0; current(); attempt++) {
+      this.onstate("connecting", null, 0);
+      let problem = null;
+      try {
+        const why = await this.#present(options, () => {
+          attempt = 0;
+          if (current()) this.onstate("live", null, 0);
+        });
+        if (!current()) return;
+        if (why === "closed" && (await this.#takenOver(options.token))) {
+          problem = new Problem({ status: 409, title: "Taken over", detail: "taken-over" });
+        } else if (why === "unreachable") {
+          problem = new Problem({ status: -1, title: "No path for media to the server" });
+        }
+      } catch (error) {
+        problem = error;
+      }
+      if (!current()) return;
+      if (problem && (FINAL.has(problem.status) || (problem.status === 409 && problem.retryAfter === null))) {
+        this.#run++;
+        this.onstate("error", problem, 0);
+        return;
+      }
+      const wait = delay(attempt, problem?.retryAfter);
+      this.onstate("connecting", problem, wait);
+      await new Promise((done) => {
+        this.#wake = done;
+        setTimeout(done, wait);
+      });
+    }
+  }
+
+  /** Leaves the air. May be called in `pagehide`. */
+  stop() {
+    this.#run++;
+    this.#call?.close();
+    this.#call = null;
+    this.#wake();
+    this.onstate("idle", null, 0);
+  }
+
+  /** Does not wait any longer for the next attempt. */
+  hurry() {
+    this.#wake();
+  }
+
+  /** Sends another track from now on; no new negotiation is needed. */
+  async replace(kind, track) {
+    this.tracks[kind] = track;
+    const sender = this.pc?.getTransceivers().find((t) => t.receiver.track.kind === kind)?.sender;
+    await sender?.replaceTrack(track).catch(() => {});
+  }
+
+  /** Changes the limits of the picture while it is sent. */
+  async limit(video) {
+    const sender = this.pc?.getTransceivers().find((t) => t.receiver.track.kind === "video")?.sender;
+    const parameters = sender?.getParameters();
+    if (!parameters?.encodings?.[0]) return;
+    Object.assign(parameters.encodings[0], video);
+    await sender.setParameters(parameters).catch(() => {});
+  }
+
+  /** One session, from offer to end; says why it ended. */
+  async #present({ token, codec, video, music }, onconnected) {
+    const call = new Call(this.#endpoint, token);
+    this.#call = call;
+    call.onconnected = onconnected;
+    // Both sections are offered even without a track, so that one can be added later without another offer.
+    const streams = [new MediaStream(Object.values(this.tracks).filter(Boolean))];
+    call.pc.addTransceiver(this.tracks.audio ?? "audio", { direction: "sendonly", streams });
+    const picture = call.pc.addTransceiver(this.tracks.video ?? "video", {
+      direction: "sendonly",
+      streams,
+      sendEncodings: [{ ...video }],
+    });
+    prefer(picture, codec);
+    // The answer's parameters bind the sender; a server that forwards has no reason to limit them.
+    const polish = (sdp) => opus(sdp, { stereo: 1, "sprop-stereo": 1, maxaveragebitrate: 192_000 });
+    await call.open(music ? { offer: polish, answer: polish } : {});
+    const why = await call.over;
+    // The old session must be gone before the next offer, or the server might see two presenters.
+    await Promise.race([call.close(), new Promise((done) => setTimeout(done, 2000))]);
+    return why;
+  }
+
+  /**
+   * The server ended our session: because it stops, or because the same token presents from elsewhere? Two pages that
+   * answered a takeover by a takeover would never come to rest.
+   */
+  async #takenOver(token) {
+    await new Promise((done) => setTimeout(done, TAKEOVER_MS));
+    try {
+      const response = await fetch("/api/v1/streams", { headers: bearer(token) });
+      const { streams } = await response.json();
+      return streams.some(({ name, live }) => name === this.#stream && live);
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Offers one video codec only. */
+function prefer(transceiver, codec) {
+  if (!codec) return;
+  const { codecs } = RTCRtpSender.getCapabilities("video");
+  const wanted = codecs.filter(({ mimeType }) => mimeType.toLowerCase() === codec.toLowerCase());
+  const repair = codecs.filter(({ mimeType }) => /\/(rtx|red|ulpfec|flexfec-03)$/i.test(mimeType));
+  if (wanted.length) transceiver.setCodecPreferences?.([...wanted, ...repair]);
+}
+
+/** The video codecs that this browser can send, as MIME types. */
+export function codecs() {
+  const { codecs: all } = RTCRtpSender.getCapabilities?.("video") ?? { codecs: [] };
+  const known = ["video/H264", "video/VP8", "video/VP9", "video/AV1"];
+  return known.filter((name) => all.some(({ mimeType }) => mimeType.toLowerCase() === name.toLowerCase()));
+}

@@ -1,0 +1,196 @@
+// What WHIP (RFC 9725) and WHEP have in common: an offer goes out by POST, the answer and the address of a session come
+// back, DELETE ends it. Candidates are gathered before the POST, so nothing ever has to be sent after it.
+
+/** How long to gather candidates, in ms. The server finds us by our first check, so none of them is essential. */
+const GATHER_MS = 1000;
+/** How long the server may take to answer a request, in ms. */
+const ANSWER_MS = 10_000;
+/** How long a media path may take to open after the answer, in ms. */
+const CONNECT_MS = 12_000;
+/** How long a path may be interrupted before we give it up, in ms. */
+const INTERRUPTED_MS = 3000;
+
+/** Why something failed. `status` 0: no answer at all, -1: an answer, but no path for media. */
+export class Problem extends Error {
+  constructor({ status = 0, title = "", detail = "", retryAfter = null }) {
+    super(detail || title);
+    Object.assign(this, { status, title, detail, retryAfter });
+  }
+
+  /** Reads a refusal (RFC 9457), or whatever else a proxy on the way may have put in its place. */
+  static async from(response) {
+    let body = {};
+    if (/json/.test(response.headers.get("content-type") ?? "")) body = await response.json().catch(() => ({}));
+    return new Problem({
+      status: response.status,
+      title: text(body?.title) || response.statusText,
+      detail: text(body?.detail),
+      retryAfter: seconds(response.headers.get("retry-after")),
+    });
+  }
+}
+
+const text = (value) => (typeof value === "string" ? value : "");
+
+/** Reads a `Retry-After` (seconds, or a date) as seconds between 0 and 120; null when there is none to read. */
+function seconds(header) {
+  if (!header) return null;
+  const value = /^\d+$/.test(header.trim()) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
+  return Number.isFinite(value) ? Math.min(Math.max(value, 0), 120) : null;
+}
+
+/**
+ * How long to wait before the next attempt, in ms. Jitter keeps a thousand clients that lost the server together from
+ * coming back together; never earlier than the server asked.
+ */
+export function delay(attempt, retryAfter = null) {
+  if (retryAfter !== null) return Math.max(retryAfter, 0.5) * 1000 * (1 + Math.random() / 4);
+  return Math.min(500 * 2 ** attempt, 15_000) * (0.5 + Math.random() / 2);
+}
+
+/** One session: a peer connection, and the resource that the server keeps for it. */
+export class Call {
+  #endpoint;
+  #token;
+  #resource = null;
+  #timer = 0;
+  #abort = new AbortController();
+  #settle;
+  /** When media first could flow (`performance.now()`), or 0. */
+  connectedAt = 0;
+  /** Why it ended: `unreachable`, `lost`, `closed` (by the server), `left` (by us); null while it has not. */
+  ended = null;
+
+  constructor(endpoint, token) {
+    this.#endpoint = endpoint;
+    this.#token = token;
+    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    /** Resolves with `ended`. */
+    this.over = new Promise((settle) => (this.#settle = settle));
+    /** Called once, when media can flow. */
+    this.onconnected = () => {};
+  }
+
+  /**
+   * Offers, and takes the answer. `polish.offer` and `polish.answer` may rewrite the descriptions.
+   * Throws a Problem; the call is closed then.
+   */
+  async open(polish = {}) {
+    try {
+      await this.#offer(polish.offer);
+      const response = await this.#post();
+      const answer = await response.text();
+      await this.pc.setRemoteDescription({ type: "answer", sdp: polish.answer?.(answer) ?? answer });
+      this.#listen();
+    } catch (error) {
+      this.close();
+      if (error instanceof Problem) throw error;
+      throw new Problem({ status: -1, title: "The browser could not use the answer", detail: error.message });
+    }
+  }
+
+  async #offer(polish) {
+    const offer = await this.pc.createOffer();
+    const gathered = new Promise((done) => {
+      this.pc.onicegatheringstatechange = () => this.pc.iceGatheringState === "complete" && done();
+      setTimeout(done, GATHER_MS);
+    });
+    try {
+      await this.pc.setLocalDescription({ type: "offer", sdp: polish?.(offer.sdp) ?? offer.sdp });
+    } catch {
+      // A browser may refuse any change to its offer; then it goes out as it was.
+      await this.pc.setLocalDescription(offer);
+    }
+    await gathered;
+  }
+
+  async #post() {
+    const timer = setTimeout(() => this.#abort.abort(), ANSWER_MS);
+    let response;
+    try {
+      response = await fetch(this.#endpoint, {
+        method: "POST",
+        headers: { "content-type": "application/sdp", ...bearer(this.#token) },
+        body: this.pc.localDescription.sdp,
+        signal: this.#abort.signal,
+      });
+    } catch {
+      throw new Problem({ title: "The server does not answer" });
+    } finally {
+      clearTimeout(timer);
+    }
+    if (response.status !== 201) throw await Problem.from(response);
+    const location = response.headers.get("location");
+    if (location) this.#resource = new URL(location, response.url).href;
+    // Closed while the POST was on its way: the server must still learn of it.
+    if (this.ended) this.#remove();
+    return response;
+  }
+
+  #listen() {
+    const { pc } = this;
+    if (this.ended) return;
+    this.#timer = setTimeout(() => this.#end("unreachable"), CONNECT_MS);
+    pc.onconnectionstatechange = () => {
+      const state = pc.connectionState;
+      if (state === "connecting" || state === "new") return;
+      clearTimeout(this.#timer);
+      if (state === "disconnected") this.#timer = setTimeout(() => this.#end("lost"), INTERRUPTED_MS);
+      else if (state !== "connected") this.#end(this.connectedAt ? "lost" : "unreachable");
+      else if (!this.connectedAt) {
+        this.connectedAt = performance.now();
+        this.onconnected();
+      }
+    };
+    // A close_notify from the server leaves `connectionState` at `connected`; only the transport tells.
+    const transport = (pc.getSenders()[0] ?? pc.getReceivers()[0])?.transport;
+    transport?.addEventListener("statechange", () => transport.state === "closed" && this.#end("closed"));
+  }
+
+  #end(why) {
+    if (this.ended) return;
+    this.ended = why;
+    clearTimeout(this.#timer);
+    this.#settle(why);
+  }
+
+  /** Ends the session at both sides. May be called in `pagehide`; the request outlives the page. */
+  close() {
+    this.#end("left");
+    this.#abort.abort();
+    this.pc.onconnectionstatechange = null;
+    this.pc.close();
+    return this.#remove();
+  }
+
+  async #remove() {
+    const resource = this.#resource;
+    this.#resource = null;
+    if (!resource) return;
+    // The address alone allows to end the session; another origin does not get to see the token.
+    const headers = new URL(resource).origin === location.origin ? bearer(this.#token) : {};
+    await fetch(resource, { method: "DELETE", keepalive: true, headers }).catch(() => {});
+  }
+}
+
+/** The request headers that carry a token. */
+export const bearer = (token) => (token ? { authorization: `Bearer ${token}` } : {});
+
+/** Sets parameters, such as `{ stereo: 1 }`, of every Opus format in a description. */
+export function opus(sdp, parameters) {
+  const set = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
+  const types = [...sdp.matchAll(/^a=rtpmap:(\d+) opus\/48000/gim)].map((match) => match[1]);
+  for (const type of types) {
+    const line = new RegExp(`^a=fmtp:${type} (.*?)(\r?)$`, "m");
+    if (line.test(sdp)) {
+      sdp = sdp.replace(line, (_, old, cr) => {
+        const others = old.split(";").filter((p) => !(p.split("=")[0].trim() in parameters));
+        return `a=fmtp:${type} ${[...others, ...set].join(";")}${cr}`;
+      });
+    } else {
+      const map = new RegExp(`^(a=rtpmap:${type} .*?)(\r?)$`, "m");
+      sdp = sdp.replace(map, (_, old, cr) => `${old}${cr}\na=fmtp:${type} ${set.join(";")}${cr}`);
+    }
+  }
+  return sdp;
+}
