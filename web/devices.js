@@ -34,7 +34,8 @@ function soundOf(id, music) {
 }
 
 /**
- * Gets a camera or a microphone, or both with one question to the user. `wish` is `{ camera, microphone, quality, music }`.
+ * Gets a camera or a microphone, or both with one question to the user. `wish` holds `camera` and `microphone`,
+ * which are ids or "" for any, `quality`, and `music`.
  */
 export async function capture(wish, kinds) {
   const ask = (ids) => ({

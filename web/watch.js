@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 const video = $("v");
 const viewer = new Viewer(`/whep/${encodeURIComponent(stream)}`, token("watch"));
 
-/** How long the controls stay after the last movement, in ms. */
+/** How long the controls stay, in ms. */
 const LINGER_MS = 2500;
 /** Without a new frame for this long there is no picture, in ms. */
 const FROZEN_MS = 8000;

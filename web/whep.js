@@ -1,4 +1,4 @@
-// A viewer's side of WHEP: gets the picture, and gets it back whatever happens.
+// A viewer's side of WHEP: gets the picture, and gets it back.
 
 import { Call, delay, opus, Problem } from "./wish.js";
 
