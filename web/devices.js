@@ -22,7 +22,8 @@ export const canShareScreen = () => Boolean(navigator.mediaDevices?.getDisplayMe
 const only = (id) => (id ? { deviceId: { exact: id } } : {});
 
 function pictureOf(id, { height, frames }) {
-  return { ...only(id), width: { ideal: Math.round((height * 16) / 9) }, height: { ideal: height }, frameRate: { ideal: frames } };
+  const width = Math.round((height * 16) / 9);
+  return { ...only(id), width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: frames } };
 }
 
 // Cleaning is for speech; it makes music sound as if under water.
@@ -32,7 +33,10 @@ function soundOf(id, music) {
   return { ...only(id), ...processing, channelCount: { ideal: music ? 2 : 1 } };
 }
 
-/** Gets a camera or a microphone, or both with one question to the user. `wish`: `{ camera, microphone, quality, music }`. */
+/**
+ * Gets a camera or a microphone, or both with one question to the user. `wish` holds `camera` and `microphone`,
+ * which are ids or "" for any, `quality`, and `music`.
+ */
 export async function capture(wish, kinds) {
   const ask = (ids) => ({
     video: kinds.includes("camera") && pictureOf(ids && wish.camera, wish.quality),
@@ -42,7 +46,8 @@ export async function capture(wish, kinds) {
     return await get(ask(true), wish);
   } catch (error) {
     // The device that was chosen last time is not here today.
-    if (error.name !== "OverconstrainedError" && !(error.name === "NotFoundError" && (wish.camera || wish.microphone))) throw error;
+    const chosen = wish.camera || wish.microphone;
+    if (!chosen || !["OverconstrainedError", "NotFoundError"].includes(error.name)) throw error;
     return get(ask(false), wish);
   }
 }
@@ -99,9 +104,12 @@ export function reason(error, what) {
     case "SecurityError":
       if (what === "screen") return "No screen was chosen, so none is shared.";
       if (/system/i.test(error.message)) {
-        return `The operating system does not let the browser use the ${what}. Allow it in the system's privacy settings.`;
+        return `The system does not let the browser use the ${what}. Allow it in the system’s privacy settings.`;
       }
-      return `The browser does not let this page use the ${what}. Click the symbol at the left of the address bar, allow it, and try again.`;
+      return (
+        `The browser does not let this page use the ${what}. ` +
+        "Click the symbol at the left of the address bar, allow it, and try again."
+      );
     case "NotFoundError":
     case "OverconstrainedError":
       return `No ${what.replace(" and ", " or ")} was found. Plug one in, or choose something else to present.`;

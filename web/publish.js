@@ -13,6 +13,9 @@ const $ = (id) => document.getElementById(id);
 /** After this much silence we ask whether it is the right microphone, in ms. */
 const QUIET_MS = 6000;
 
+/** A picture worse than chosen for this long is worth a word, in ms. */
+const LIMITED_MS = 15_000;
+
 const presenter = new Presenter(stream);
 const mixer = new Mixer();
 /** What is captured now; null where there is nothing. */
@@ -20,6 +23,7 @@ const now = { picture: null, microphone: null, screenSound: null };
 let pass = token("publish");
 let liveSince = 0;
 let viewersAt = 0;
+let limitedSince = 0;
 
 // ---- Choices ----
 
@@ -118,31 +122,42 @@ async function prepare() {
     }
   }
   // With only one of the two at hand, presenting is still possible.
-  for (const kind of kinds) await (kind === "camera" ? getCamera() : getMicrophone());
+  const failed = [];
+  for (const kind of kinds) failed.push(await (kind === "camera" ? getCamera() : getMicrophone()));
+  if (failed.length === 2 && failed.every(Boolean)) say(devices.reason(failed[0], "camera and microphone"));
   await fillLists();
   return Boolean(now.picture || now.microphone || now.screenSound);
 }
 
+/** Gets the chosen camera anew. When it cannot be had it says so and returns the error, otherwise null. */
 async function getCamera() {
   now.picture?.stop();
   try {
     const { camera } = await devices.capture(wish(), ["camera"]);
     await usePicture(camera);
+    return null;
   } catch (error) {
     await usePicture(null);
     say(devices.reason(error, "camera"));
+    return error;
   }
 }
 
+/** Like `getCamera`, for the microphone. */
 async function getMicrophone() {
   now.microphone?.stop();
-  if ($("microphone").value === "none") return useMicrophone(null);
+  if ($("microphone").value === "none") {
+    await useMicrophone(null);
+    return null;
+  }
   try {
     const { microphone } = await devices.capture(wish(), ["microphone"]);
     await useMicrophone(microphone);
+    return null;
   } catch (error) {
     await useMicrophone(null);
     say(devices.reason(error, "microphone"));
+    return error;
   }
 }
 
@@ -202,7 +217,9 @@ function showCover() {
   $("cover").hidden = Boolean(now.picture);
   $("camera-field").hidden = picture() !== "camera";
   $("allow").hidden = picture() !== "camera" || !devices.secure();
-  if (picture() === "none") $("cover-text").textContent = "No picture: your viewers will only hear you.";
+  const promise = "Your picture will be here. Nobody sees it before you go live.";
+  const without = "No picture: your viewers only hear you.";
+  if (devices.secure()) $("cover-text").textContent = picture() === "none" || liveSince ? without : promise;
 }
 
 // ---- What is going on ----
@@ -219,9 +236,11 @@ function explain({ status, title, detail }) {
       return `There is no stream called “${stream}” on this server.`;
     case 406:
     case 422:
-      return `The server cannot take what this browser offers. ${detail || title} Another codec may help (see More).`;
+      return `The server cannot take what this browser offers: ${detail || title}. Another codec may help (see More).`;
     case 409:
-      if (detail === "taken-over") return "You are presenting from somewhere else now, with the same token. “Go live” brings it back here.";
+      if (detail === "taken-over") {
+        return "You are presenting from somewhere else now, with the same token. “Go live” brings it back here.";
+      }
       return "Somebody else is presenting on this stream right now. Try again when they have finished.";
     case 429:
     case 503:
@@ -235,7 +254,11 @@ function explain({ status, title, detail }) {
   }
 }
 
+/** Is what was said last about the connection? Then it is outdated when there is one. */
+let spoken = false;
+
 function say(sentence) {
+  spoken = false;
   if ($("message").textContent !== sentence) $("message").textContent = sentence;
   $("message").hidden = !sentence;
 }
@@ -250,8 +273,10 @@ presenter.onstate = (state, problem, wait) => {
   if (state !== "live") $("limit").hidden = true;
   if (state === "live") {
     liveSince ||= performance.now();
-    say("");
+    limitedSince = performance.now();
+    if (spoken) say("");
     stayAwake();
+    showCover();
     showNumbers();
   }
   if (!active) {
@@ -262,9 +287,11 @@ presenter.onstate = (state, problem, wait) => {
   if (problem) {
     const again = wait ? ` Trying again in ${Math.ceil(wait / 1000)} s.` : "";
     say(explain(problem) + again);
+    spoken = true;
     if (problem.status === 401 || problem.status === 403) askToken();
   } else if (state === "connecting" && wait) {
     say("The connection was lost. Coming back …");
+    spoken = true;
   }
 };
 
@@ -277,7 +304,9 @@ async function showNumbers() {
     cpu: "This computer cannot keep up, so the picture was made smaller. A lower quality may look better.",
     bandwidth: "Your connection is slow at the moment, so the picture is less sharp.",
   };
-  $("limit").hidden = !numbers.limit;
+  // While the rate still climbs the picture is always limited; that says nothing.
+  if (!numbers.limit) limitedSince = performance.now();
+  $("limit").hidden = performance.now() - limitedSince < LIMITED_MS;
   if (numbers.limit) $("limit").textContent = limits[numbers.limit];
   if (performance.now() - viewersAt > 3000) await countViewers();
 }
@@ -342,6 +371,7 @@ $("go").addEventListener("click", async () => {
     askToken();
     return;
   }
+  $("token-form").hidden = true;
   $("go").disabled = true;
   let ready = false;
   await inTurn(async () => (ready = await prepare()));
@@ -385,7 +415,7 @@ const changed = (id, change) =>
   });
 
 changed("camera", () => now.picture && getCamera());
-changed("microphone", () => (now.microphone || presenter.pc || $("microphone").value === "none" ? getMicrophone() : null));
+changed("microphone", () => (now.microphone || now.picture || presenter.pc) && getMicrophone());
 changed("music", () => now.microphone && getMicrophone());
 changed("codec", () => {});
 changed("quality", async () => {

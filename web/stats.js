@@ -27,13 +27,14 @@ export async function receiving(pc) {
   const inbound = entries.filter(({ type }) => type === "inbound-rtp");
   const picture = inbound.find(({ kind }) => kind === "video") ?? {};
   const pair = entries.find(({ type, nominated }) => type === "candidate-pair" && nominated) ?? {};
+  const codecs = inbound.map(({ codecId }) => report.get(codecId)?.mimeType.split("/")[1]);
   const received = sum(inbound, "packetsReceived");
   const lost = sum(inbound, "packetsLost");
   return {
     Picture: size(picture),
     "Frames per second": Math.round(picture.framesPerSecond ?? 0),
     "Bit rate": bits(rate(pc, sum(inbound, "bytesReceived"))),
-    Codecs: inbound.map(({ codecId }) => report.get(codecId)?.mimeType.split("/")[1]).filter(Boolean).join(", ") || "–",
+    Codecs: codecs.filter(Boolean).join(", ") || "–",
     "Packets lost": received ? `${lost} (${((100 * lost) / (received + lost)).toFixed(2)} %)` : "–",
     "Frames dropped": picture.framesDropped ?? "–",
     Freezes: picture.freezeCount ?? "–",

@@ -6,8 +6,8 @@ export const stream = decodeURIComponent(location.pathname.replace(/\/+$/, "").s
 const memory = new Map();
 
 /**
- * The token that came in the `#fragment`, or that this tab was given before; "" when there is none. The fragment is
- * removed from the address bar, so that a picture or a copy of it gives nothing away; it never is part of a request.
+ * The token from the `#fragment`, or the one that this tab was given before, or "". The fragment, never part of a
+ * request, is removed from the address bar, so that a picture of it gives nothing away.
  */
 export function token(right) {
   const given = location.hash.slice(1).replace(/^token=/, "");

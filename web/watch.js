@@ -1,4 +1,4 @@
-// The watch page: the picture and nothing else until somebody wants more.
+// The watch page.
 
 import { keep, stream, token } from "./token.js";
 import { Viewer } from "./whep.js";
@@ -7,49 +7,53 @@ const $ = (id) => document.getElementById(id);
 const video = $("v");
 const viewer = new Viewer(`/whep/${encodeURIComponent(stream)}`, token("watch"));
 
-/** How long the controls stay after the last movement, in ms. */
+/** How long the controls stay, in ms. */
 const LINGER_MS = 2500;
+/** Without a new frame for this long there is no picture, in ms. */
+const FROZEN_MS = 8000;
 
 // ---- What is going on ----
 
 const SAYINGS = {
   connecting: ["Connecting …", ""],
   waiting: ["Starts soon", "Nobody is presenting yet. This page comes alive by itself."],
+  again: ["A short break", "The presenter has left. This page continues by itself."],
   lost: ["One moment …", "The picture has stopped. It continues here as soon as it can."],
   live: ["Sound only", "There is no picture at the moment."],
 };
 
-/** Says in a sentence what went wrong: headline, detail, and whether a token may help. */
+/** What went wrong: headline, detail, and whether a token may help. */
 function explain({ status, title, detail }) {
   switch (status) {
     case 401:
-      return viewer.token
-        ? ["This link is no longer valid", "Its token was not accepted. Ask for a new link, or enter a token.", true]
-        : ["This stream is closed", "Watching it needs a token. Open the link you were given, or enter a token.", true];
+      if (viewer.token) return ["This link is no longer valid", "Ask for a new one, or enter a token.", true];
+      return ["Watching needs a token", "Open the link that you were given, or enter a token.", true];
     case 403:
       return ["This token is for something else", "It does not allow watching this stream.", true];
     case 404:
       return ["No such stream", `There is no stream called “${stream}” here.`];
     case 406:
     case 422:
-      return ["This browser cannot play the stream", detail || "It does not know the codec that the presenter sends."];
+      return ["This browser cannot play the stream", sentence(detail || "It does not know the presenter’s codec")];
     case 429:
     case 503:
-      return ["The server is full", "Everybody who watches has a place; yours will be tried for again shortly."];
+      return ["The server is full", "Trying again shortly."];
     case 0:
-      return ["The server does not answer", "Trying again until it does. Is your network all right?"];
+      return ["The server does not answer", "Trying again until it does."];
     case -1:
-      return ["No picture gets through", "The server answers, but media does not arrive. A firewall may block it. Trying again."];
+      return ["No picture gets through", "The server answers, but media does not arrive. A firewall may block it."];
     default:
-      return ["The stream cannot be shown", detail || title || `The server said ${status}.`];
+      return ["The stream cannot be shown", sentence(detail || title || `The server said ${status}`)];
   }
 }
+
+const sentence = (words) => words[0].toUpperCase() + words.slice(1).replace(/\.?$/, ".");
 
 let wasLive = false;
 
 viewer.onstate = (state, problem) => {
-  let [headline, detail, asks] = state === "error" ? explain(problem) : SAYINGS[state];
-  if (state === "waiting" && wasLive) [headline, detail] = ["A short break", "The presenter has left. This page continues by itself."];
+  const key = state === "waiting" && wasLive ? "again" : state;
+  const [headline, detail, asks] = state === "error" ? explain(problem) : SAYINGS[key];
   wasLive ||= state === "live";
   $("headline").textContent = headline;
   $("detail").textContent = detail;
@@ -58,9 +62,22 @@ viewer.onstate = (state, problem) => {
   $("token-form").hidden = !asks;
   $("live").hidden = state !== "live";
   $("bar").hidden = !wasLive;
-  video.dataset.stale = wasLive && state !== "live";
+  framesAt = performance.now();
+  lookForPicture();
   if (asks && !asked) $("token").focus();
 };
+
+let [frames, framesAt] = [0, 0];
+
+/** A picture that has stopped while the sound goes on is not passed off as live. */
+function lookForPicture() {
+  const shown = video.getVideoPlaybackQuality().totalVideoFrames;
+  if (shown !== frames || document.hidden) [frames, framesAt] = [shown, performance.now()];
+  const frozen = !video.videoWidth || performance.now() - framesAt > FROZEN_MS;
+  const live = $("state").dataset.state === "live";
+  $("state").dataset.audio = live && frozen;
+  video.dataset.stale = wasLive && (!live || frozen);
+}
 
 viewer.onstream = (media) => {
   video.srcObject = media;
@@ -81,7 +98,7 @@ function useToken(value) {
 
 // ---- Sound ----
 
-// Browsers start sound only after a gesture or on sites that one visits often; so we try, and else ask for the gesture.
+// Browsers allow sound after a gesture, or on sites that one visits often: we try, and else ask for the gesture.
 async function play() {
   try {
     await video.play();
@@ -99,12 +116,10 @@ function mute(muted) {
   video.play().catch(() => {});
 }
 
-function showSound() {
-  $("sound").setAttribute("aria-pressed", String(!video.muted && video.volume > 0));
+video.addEventListener("volumechange", () => {
+  $("sound").setAttribute("aria-pressed", String(!video.muted));
   $("volume").value = video.muted ? 0 : video.volume;
-}
-
-video.addEventListener("volumechange", showSound);
+});
 $("unmute").addEventListener("click", () => mute(false));
 $("sound").addEventListener("click", () => mute(!video.muted));
 $("volume").addEventListener("input", ({ target }) => {
@@ -133,11 +148,6 @@ function fullscreen() {
 
 $("fullscreen").addEventListener("click", fullscreen);
 $("v").addEventListener("dblclick", fullscreen);
-$("pip").hidden = !document.pictureInPictureEnabled;
-$("pip").addEventListener("click", () => {
-  if (document.pictureInPictureElement) document.exitPictureInPicture();
-  else video.requestPictureInPicture().catch(() => {});
-});
 $("show-stats").addEventListener("click", toggleStats);
 
 document.addEventListener("keydown", (event) => {
@@ -157,7 +167,7 @@ function toggleStats() {
   if (!box.hidden) showStats();
 }
 
-// Most viewers never ask for statistics, so the code for them is fetched when somebody does.
+// Most viewers never ask for statistics; the code is fetched for those who do.
 async function showStats() {
   const { receiving, table } = await import("./stats.js");
   if (viewer.pc) table(document.querySelector("#stats dl"), await receiving(viewer.pc));
@@ -165,18 +175,15 @@ async function showStats() {
 
 setInterval(() => {
   if (!$("stats").hidden) showStats().catch(() => {});
-  $("state").dataset.audio = wasLive && !video.videoWidth;
+  lookForPicture();
 }, 1000);
 
 // ---- Life of the page ----
 
 addEventListener("pagehide", () => viewer.stop());
 addEventListener("pageshow", (event) => event.persisted && viewer.start());
-addEventListener("online", () => viewer.hurry());
+for (const kind of ["online", "focus"]) addEventListener(kind, () => viewer.hurry());
 addEventListener("hashchange", () => location.hash && useToken(token("watch")));
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") viewer.hurry();
-});
 
 document.title = `${stream} · tribune`;
 $("name").textContent = $("title").textContent = stream;

@@ -1,4 +1,4 @@
-// A viewer's side of WHEP: gets the picture, and gets it back whatever happens.
+// A viewer's side of WHEP: gets the picture, and gets it back.
 
 import { Call, delay, opus, Problem } from "./wish.js";
 
@@ -6,15 +6,14 @@ import { Call, delay, opus, Problem } from "./wish.js";
 const TICK_MS = 500;
 /** Without a packet for this long the stream counts as interrupted, in ms. */
 const SILENCE_MS = 3000;
-/** How long a new session may take to show its first picture, in ms. */
+/** How long the first picture may take, in ms. */
 const FIRST_PICTURE_MS = 12_000;
-/** How long to wait after a refusal that time alone will not mend, in seconds. */
+/** How long to wait after a refusal that is not likely to pass, in seconds. */
 const REFUSED_S = 20;
 
-/** What one session receives. */
+/** What one session gets. */
 class Reception {
   stream = new MediaStream();
-  /** Frames decoded and packets received so far, audio and video. */
   frames = 0;
   packets = 0;
   packetAt = 0;
@@ -27,7 +26,6 @@ class Reception {
     this.startedAt = performance.now();
   }
 
-  /** Looks at the counters. */
   async sample() {
     const report = await this.call.pc.getStats();
     let [frames, packets] = [0, 0];
@@ -58,9 +56,8 @@ class Reception {
 }
 
 /**
- * Keeps a stream on the screen. Two sessions may exist for a moment: the one that is shown and the one that is to
- * replace it, so that the last picture stays until there is a new one, and an interruption that ends by itself costs
- * nothing.
+ * Keeps a stream on the screen. For a moment there may be two sessions, one shown and one to replace it: the last
+ * picture stays until there is a new one, and an interruption that ends by itself costs nothing.
  */
 export class Viewer {
   #endpoint;
@@ -72,11 +69,10 @@ export class Viewer {
   #busy = false;
   #state = "idle";
 
-  /** `token` may be changed at any time; the next attempt uses it. */
   constructor(endpoint, token) {
     this.#endpoint = endpoint;
     this.token = token;
-    /** Called with `connecting`, `live`, `waiting` (nobody presents), `lost` or `error`, and the Problem if one is known. */
+    /** Called with `connecting`, `live`, `waiting` (nobody presents), `lost` or `error`, and the Problem. */
     this.onstate = () => {};
     /** Called with the MediaStream to show. */
     this.onstream = () => {};
@@ -105,7 +101,7 @@ export class Viewer {
     this.#state = "idle";
   }
 
-  /** Does not wait any longer: the network is back, somebody looks at the page again. */
+  /** Does not wait any longer: the network is back, or somebody looks. */
   hurry() {
     if (this.#retryAt < Infinity) this.#retryAt = Math.min(this.#retryAt, performance.now() + Math.random() * 500);
   }

@@ -18,7 +18,7 @@ export class Presenter {
   constructor(stream) {
     this.#stream = stream;
     this.#endpoint = `/whip/${encodeURIComponent(stream)}`;
-    /** Called with `connecting`, `live`, `idle` or `error`, the Problem if one is known, and the wait in ms before the next attempt. */
+    /** Called with `connecting`, `live`, `idle` or `error`, the Problem or null, and the ms until the next attempt. */
     this.onstate = () => {};
     /** What is sent; a track may be null. Change them by `replace`. */
     this.tracks = { audio: null, video: null };
@@ -45,6 +45,7 @@ export class Presenter {
           if (current()) this.onstate("live", null, 0);
         });
         if (!current()) return;
+        this.onstate("connecting", null, 0);
         if (why === "closed" && (await this.#takenOver(options.token))) {
           problem = new Problem({ status: 409, title: "Taken over", detail: "taken-over" });
         } else if (why === "unreachable") {

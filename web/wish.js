@@ -1,13 +1,13 @@
-// What WHIP (RFC 9725) and WHEP have in common: an offer goes out by POST, the answer and the address of a session come
-// back, DELETE ends it. Candidates are gathered before the POST, so nothing ever has to be sent after it.
+// What WHIP (RFC 9725) and WHEP share: an offer goes out by POST, an answer and the address of a session come back,
+// DELETE ends it. Candidates are gathered before the POST, so that nothing has to be sent after it.
 
-/** How long to gather candidates, in ms. The server finds us by our first check, so none of them is essential. */
+/** How long to gather candidates, in ms. The server finds us by our first check; none of them is essential. */
 const GATHER_MS = 1000;
-/** How long the server may take to answer a request, in ms. */
+/** How long an answer may take, in ms. */
 const ANSWER_MS = 10_000;
-/** How long a media path may take to open after the answer, in ms. */
+/** How long media may take to find its way after the answer, in ms. */
 const CONNECT_MS = 12_000;
-/** How long a path may be interrupted before we give it up, in ms. */
+/** How long that way may be interrupted, in ms. */
 const INTERRUPTED_MS = 3000;
 
 /** Why something failed. `status` 0: no answer at all, -1: an answer, but no path for media. */
@@ -17,7 +17,7 @@ export class Problem extends Error {
     Object.assign(this, { status, title, detail, retryAfter });
   }
 
-  /** Reads a refusal (RFC 9457), or whatever else a proxy on the way may have put in its place. */
+  /** Reads a refusal (RFC 9457), or what a proxy has put in its place. */
   static async from(response) {
     let body = {};
     if (/json/.test(response.headers.get("content-type") ?? "")) body = await response.json().catch(() => ({}));
@@ -32,17 +32,10 @@ export class Problem extends Error {
 
 const text = (value) => (typeof value === "string" ? value : "");
 
-/** Reads a `Retry-After` (seconds, or a date) as seconds between 0 and 120; null when there is none to read. */
-function seconds(header) {
-  if (!header) return null;
-  const value = /^\d+$/.test(header.trim()) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
-  return Number.isFinite(value) ? Math.min(Math.max(value, 0), 120) : null;
-}
+/** Reads a `Retry-After` in seconds, at most two minutes; null when there is none. */
+const seconds = (header) => (/^\d+$/.test(header ?? "") ? Math.min(Number(header), 120) : null);
 
-/**
- * How long to wait before the next attempt, in ms. Jitter keeps a thousand clients that lost the server together from
- * coming back together; never earlier than the server asked.
- */
+/** How long to wait before the next attempt, in ms. Jitter, so that those who left together do not return together. */
 export function delay(attempt, retryAfter = null) {
   if (retryAfter !== null) return Math.max(retryAfter, 0.5) * 1000 * (1 + Math.random() / 4);
   return Math.min(500 * 2 ** attempt, 15_000) * (0.5 + Math.random() / 2);
@@ -71,10 +64,7 @@ export class Call {
     this.onconnected = () => {};
   }
 
-  /**
-   * Offers, and takes the answer. `polish.offer` and `polish.answer` may rewrite the descriptions.
-   * Throws a Problem; the call is closed then.
-   */
+  /** Offers, and takes the answer; `polish` may rewrite both. Throws a Problem; the call is closed then. */
   async open(polish = {}) {
     try {
       await this.#offer(polish.offer);
@@ -98,7 +88,7 @@ export class Call {
     try {
       await this.pc.setLocalDescription({ type: "offer", sdp: polish?.(offer.sdp) ?? offer.sdp });
     } catch {
-      // A browser may refuse any change to its offer; then it goes out as it was.
+      // A browser may refuse to change its offer; then it goes out as it was.
       await this.pc.setLocalDescription(offer);
     }
     await gathered;
@@ -176,21 +166,13 @@ export class Call {
 /** The request headers that carry a token. */
 export const bearer = (token) => (token ? { authorization: `Bearer ${token}` } : {});
 
-/** Sets parameters, such as `{ stereo: 1 }`, of every Opus format in a description. */
+/** Sets parameters, such as `{ stereo: 1 }`, of Opus in a description. */
 export function opus(sdp, parameters) {
-  const set = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
   const types = [...sdp.matchAll(/^a=rtpmap:(\d+) opus\/48000/gim)].map((match) => match[1]);
-  for (const type of types) {
-    const line = new RegExp(`^a=fmtp:${type} (.*?)(\r?)$`, "m");
-    if (line.test(sdp)) {
-      sdp = sdp.replace(line, (_, old, cr) => {
-        const others = old.split(";").filter((p) => !(p.split("=")[0].trim() in parameters));
-        return `a=fmtp:${type} ${[...others, ...set].join(";")}${cr}`;
-      });
-    } else {
-      const map = new RegExp(`^(a=rtpmap:${type} .*?)(\r?)$`, "m");
-      sdp = sdp.replace(map, (_, old, cr) => `${old}${cr}\na=fmtp:${type} ${set.join(";")}${cr}`);
-    }
-  }
-  return sdp;
+  const set = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
+  return sdp.replace(/^a=fmtp:(\d+) ([^\r\n]*)/gm, (line, type, old) => {
+    if (!types.includes(type)) return line;
+    const others = old.split(";").filter((p) => !(p.split("=")[0].trim() in parameters));
+    return `a=fmtp:${type} ${[...others, ...set].join(";")}`;
+  });
 }
