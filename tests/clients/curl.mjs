@@ -5,10 +5,11 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { REPOSITORY } from '../lib/case.mjs';
-import { Server } from '../lib/server.mjs';
+import { BINARY, Server } from '../lib/server.mjs';
 
-/** The server that the README's first command starts. */
+/** The server that the README's first command starts, and the binary that it builds. */
 const PRINTED = 'http://localhost:8080';
+const PRINTED_BINARY = 'target/release/tribune';
 
 export default async function curl(test) {
   const server = await Server.start(test);
@@ -17,10 +18,13 @@ export default async function curl(test) {
 
   // One shell, so that a variable set on one line is there on the next; a rare word parts the outputs.
   const parting = '=-=-= next =-=-=';
-  const script = steps.map(({ command }) => `${command.replaceAll(PRINTED, server.url)}\necho; echo '${parting}'\n`).join('');
+  const script = steps.map(({ command }) => {
+    const here = command.replaceAll(PRINTED, server.url).replaceAll(PRINTED_BINARY, BINARY);
+    return `${here}\necho; echo '${parting}'\n`;
+  }).join('');
   const { stdout, stderr, status } = spawnSync('bash', ['-c', script], {
     cwd: REPOSITORY,
-    env: { ...process.env, TOKEN: await server.token('talk') },
+    env: { ...process.env, TRIBUNE_STATE_DIR: server.state },
     encoding: 'utf8',
     timeout: 20_000,
   });
