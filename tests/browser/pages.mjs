@@ -1,0 +1,48 @@
+// Our own pages: a viewer who came too early, a presenter, the picture that comes by itself.
+
+import { checkCipher, firstPicture, measure, SETTLE_MS } from '../lib/measure.mjs';
+import { pause, until } from '../lib/case.mjs';
+import { Server } from '../lib/server.mjs';
+import { launch, openPage, statsOf } from './browser.mjs';
+
+export default async function pages(test) {
+  const server = await Server.start(test);
+  const browser = await launch(test);
+  const token = await server.token('talk');
+
+  const home = await openPage(test, browser, server.url, 'home');
+  await home.screenshot({ path: test.file('home.png') });
+  const viewer = await openPage(test, browser, `${server.url}/watch/talk`, 'viewer');
+  await pause(EARLY_MS);
+  test.check('the viewer who came too early is not live', await state(viewer) !== 'live', await state(viewer));
+  await viewer.screenshot({ path: test.file('watch-early.png') });
+
+  const presenter = await openPage(test, browser, `${server.url}/publish/talk#${token}`, 'presenter');
+  test.check('the token does not stay in the address bar', !presenter.url().includes(token), presenter.url().replace(token, 'TOKEN'));
+  await presenter.select('#quality', '360p30'); // what a busy machine without a graphics card can encode and decode
+  const since = Date.now();
+  await presenter.click('#go');
+  await until(15_000, 'the presenter to be live', async () => await state(presenter) === 'live');
+  test.note(`the presenter was live ${Date.now() - since} ms after the click`);
+  await firstPicture(test, () => statsOf(viewer), since);
+  await until(5_000, 'the viewer to say live', async () => await state(viewer) === 'live');
+  await pause(SETTLE_MS);
+
+  const seen = await measure(test, async () => (await statsOf(presenter)).video.framesSent, () => statsOf(viewer));
+  checkCipher(test, 'viewer', seen);
+  await presenter.screenshot({ path: test.file('publish.png') });
+  await viewer.screenshot({ path: test.file('watch.png') });
+
+  await presenter.click('#stop');
+  await until(10_000, 'the presenter to be off', async () => await state(presenter) !== 'live');
+  await until(20_000, 'the viewer to notice', async () => await state(viewer) !== 'live');
+  test.check('after the end the viewer no longer says live', true, await state(viewer));
+  await presenter.click('#go');
+  await until(20_000, 'the viewer to come back by itself', async () => await state(viewer) === 'live');
+  test.check('when the presenter returns the viewer is live again by itself', true);
+}
+
+/** What the page says of itself. */
+const state = (page) => page.evaluate(() => document.querySelector('#state')?.dataset.state);
+
+const EARLY_MS = 2_000;

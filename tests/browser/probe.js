@@ -1,0 +1,35 @@
+// Put into every page before its own scripts: remembers the connections that the page makes and reads their statistics.
+// That way our own pages, a library's and the tests' client are measured alike.
+
+'use strict';
+
+(() => {
+  const peers = [];
+  const Original = window.RTCPeerConnection;
+
+  window.RTCPeerConnection = class RTCPeerConnection extends Original {
+    constructor(...words) {
+      super(...words);
+      peers.push(this);
+    }
+  };
+
+  window.probe = {
+    /** How many connections the page has made. */
+    made: () => peers.length,
+
+    /** What the browser counts for the newest connection. What this browser does not count is absent. */
+    async stats() {
+      const peer = peers.at(-1);
+      const found = { connection: peer?.connectionState ?? 'none' };
+      const report = await peer?.getStats();
+      for (const entry of report?.values() ?? []) {
+        if (entry.type === 'transport') found.srtpCipher = entry.srtpCipher;
+        if (entry.type !== 'inbound-rtp' && entry.type !== 'outbound-rtp') continue;
+        found[entry.kind] = { ...entry, codec: report.get(entry.codecId)?.mimeType };
+      }
+      const video = document.querySelector('video');
+      return { ...found, picture: video ? [video.videoWidth, video.videoHeight] : null };
+    },
+  };
+})();

@@ -1,0 +1,52 @@
+// FFmpeg 8 as a presenter: H264 and Opus by its WHIP muxer.
+
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+
+import { CACHE } from '../lib/case.mjs';
+
+/** The FFmpeg that `tests/run` installs (the path is written there by it). */
+const ffmpeg = () => process.env.FFMPEG ?? fs.readFileSync(`${CACHE}/ffmpeg.path`, 'utf8').trim();
+
+export class Ffmpeg {
+  /** Starts to present a test picture and a tone; ends with the case. */
+  static start(test, name, { url, token, size = '640x360', bitrate = '1M', constant = false }) {
+    const publisher = new Ffmpeg();
+    publisher.framesSent = 0;
+    const log = fs.openSync(test.file(`${name}.log`), 'w');
+    publisher.child = spawn(ffmpeg(), [
+      '-hide_banner', '-nostdin', '-loglevel', 'info', '-progress', 'pipe:1', '-stats_period', '0.1',
+      '-re', '-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=30`,
+      '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000',
+      // Its muxer wants no B-frames; it answers no key frame request, hence one a second.
+      '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-profile:v', 'baseline', '-pix_fmt', 'yuv420p',
+      '-bf', '0', '-g', '30', '-keyint_min', '30', '-b:v', bitrate, '-maxrate', bitrate, '-bufsize', bitrate,
+      ...(constant ? ['-x264-params', 'nal-hrd=cbr:force-cfr=1'] : []),
+      '-c:a', 'libopus', '-ar', '48000', '-ac', '2', '-b:a', '64k',
+      '-authorization', token, '-f', 'whip', url,
+    ], { stdio: ['ignore', 'pipe', log] });
+    fs.closeSync(log);
+    let rest = '';
+    publisher.child.stdout.setEncoding('utf8').on('data', (text) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop();
+      for (const line of lines) if (line.startsWith('frame=')) publisher.framesSent = Number(line.slice('frame='.length));
+    });
+    publisher.ended = new Promise((resolve) => {
+      publisher.child.once('error', (error) => resolve(`not started: ${error.message}`));
+      publisher.child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    });
+    publisher.ended.then((how) => { publisher.how = how; });
+    test.atEnd(() => publisher.stop());
+    return publisher;
+  }
+
+  /** Asks it to end, so that it sends its DELETE; insists after 3 s. */
+  async stop() {
+    if (this.how !== undefined) return;
+    this.child.kill('SIGTERM');
+    const kill = setTimeout(() => this.child.kill('SIGKILL'), 3_000);
+    await this.ended;
+    clearTimeout(kill);
+  }
+}

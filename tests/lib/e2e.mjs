@@ -1,0 +1,50 @@
+// node tests/lib/e2e.mjs NAME      runs one end-to-end case against the release binary; exit code 0 when all held
+// node tests/lib/e2e.mjs --list    prints `NAME SECONDS NEEDS…` for every case that runs by default
+
+import { Case } from './case.mjs';
+
+/** `seconds`: the case is ended after that; `needs`: what `tests/run` must have found or installed. */
+const CASES = {
+  'chromium-vp8': { module: '../browser/round-trip.mjs', options: { codec: 'video/VP8' }, seconds: 60, needs: ['chromium'] },
+  'chromium-vp9': { module: '../browser/round-trip.mjs', options: { codec: 'video/VP9' }, seconds: 60, needs: ['chromium'] },
+  'chromium-h264': { module: '../browser/round-trip.mjs', options: { codec: 'video/H264' }, seconds: 60, needs: ['chromium'] },
+  'chromium-av1': { module: '../browser/round-trip.mjs', options: { codec: 'video/AV1' }, seconds: 60, needs: ['chromium'] },
+  'firefox-vp8': { module: '../browser/round-trip.mjs', options: { browser: 'firefox', codec: 'video/VP8' }, seconds: 90, needs: ['firefox', 'netns'] },
+  pages: { module: '../browser/pages.mjs', seconds: 75, needs: ['chromium'] },
+  'whip-whep': { module: '../browser/whip-whep.mjs', seconds: 60, needs: ['chromium'] },
+  'ffmpeg-h264': { module: '../clients/ffmpeg-h264.mjs', seconds: 60, needs: ['chromium', 'ffmpeg'] },
+  'aiortc-vp8': { module: '../clients/aiortc.mjs', options: { codec: 'video/VP8' }, seconds: 60, needs: ['aiortc'] },
+  'aiortc-h264': { module: '../clients/aiortc.mjs', options: { codec: 'video/H264' }, seconds: 60, needs: ['aiortc'] },
+  isolation: { module: '../clients/isolation.mjs', seconds: 90, needs: ['chromium', 'ffmpeg'] },
+  curl: { module: '../clients/curl.mjs', seconds: 30, needs: ['curl'] },
+  'viewers-100': { module: '../clients/load.mjs', options: { shape: 'viewers' }, seconds: 120, needs: ['ffmpeg'], onlyByName: true },
+  churn: { module: '../clients/load.mjs', options: { shape: 'churn' }, seconds: 180, needs: ['ffmpeg'], onlyByName: true },
+};
+
+const [name] = process.argv.slice(2);
+
+if (name === '--list' || name === '--list-all') {
+  for (const [each, { seconds, needs, onlyByName }] of Object.entries(CASES)) {
+    if (!onlyByName || name === '--list-all') console.log([each, seconds, ...needs].join(' '));
+  }
+} else if (!Object.hasOwn(CASES, name)) {
+  console.error(`there is no case ${name}; there are: ${Object.keys(CASES).join(' ')}`);
+  process.exitCode = 2;
+} else {
+  await runCase(name, CASES[name]);
+}
+
+async function runCase(each, { module, options = {}, seconds }) {
+  const { default: body } = await import(module);
+  const test = new Case(each);
+  const finish = async (why) => {
+    test.check('it ended in time', false, why);
+    // What hangs is cleared away as far as that goes; then it ends in any case.
+    setTimeout(() => process.exit(1), 10_000).unref();
+    await test.end();
+    process.exit(1);
+  };
+  setTimeout(() => finish(`over ${seconds} s`), seconds * 1000).unref();
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => finish(signal));
+  process.exit(await test.run((running) => body(running, options)) ? 0 : 1);
+}
