@@ -32,6 +32,7 @@ pub fn has_parameter_sets(codec: Codec, payload: &[u8]) -> bool {
 /// Asks `is` about the type of every NAL unit that begins in the payload, and what follows its header (RFC 6184 §5).
 /// `None` when the payload is truncated.
 fn any_h264(payload: &[u8], is: impl Fn(u8, &[u8]) -> bool) -> Option<bool> {
+    let is = |kind, rest: &[u8]| !rest.is_empty() && is(kind, rest);
     let (&header, rest) = payload.split_first()?;
     match header & 0x1f {
         H264_STAP_A => any_unit(rest, |unit| {
@@ -53,6 +54,7 @@ fn h264_can_start(kind: u8, rest: &[u8]) -> bool {
 
 /// Like [`any_h264`], for RFC 7798 §4.4.
 fn any_h265(payload: &[u8], is: impl Fn(u8, &[u8]) -> bool) -> Option<bool> {
+    let is = |kind, rest: &[u8]| !rest.is_empty() && is(kind, rest);
     let kind = |header: u8| header >> 1 & 0x3f;
     let (&[header, _], rest) = payload.split_first_chunk()?;
     match kind(header) {
@@ -110,7 +112,8 @@ fn vp8_starts(payload: &[u8]) -> Option<bool> {
             take(&mut rest)?;
         }
     }
-    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
+    let partition = first & 0x07;
+    let starts_frame = first & 0x10 != 0 && partition == 0;
     let inter_frame = take(&mut rest)? & 0x01 != 0;
     Some(starts_frame && !inter_frame)
 }
@@ -245,3 +248,6 @@ const AV1_Z: u8 = 0x80;
 const AV1_N: u8 = 0x08;
 const AV1_SEQUENCE_HEADER: u8 = 1;
 const AV1_TEMPORAL_DELIMITER: u8 = 2;
+
+#[cfg(test)]
+mod tests;

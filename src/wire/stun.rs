@@ -293,8 +293,8 @@ pub fn write_success(out: &mut Vec<u8>, transaction: &[u8; 12], mapped: SocketAd
     writer.finish(key);
 }
 
-/// Appends an error response (RFC 8489 §14.8), with MESSAGE-INTEGRITY and FINGERPRINT. `code` is 300–699; of `reason`
-/// at most 127 bytes are written.
+/// Appends an error response (RFC 8489 §14.8), with MESSAGE-INTEGRITY and FINGERPRINT. `code` is 300–699; of
+/// `reason` at most 127 bytes are written.
 pub fn write_error(out: &mut Vec<u8>, transaction: &[u8; 12], code: u16, reason: &str, key: &Key) {
     let mut writer = Writer::new(out, BINDING_ERROR, transaction);
     writer.error(code, reason);
@@ -344,6 +344,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    /// Appends a header without length.
     fn new(out: &'a mut Vec<u8>, kind: u16, transaction: &[u8; 12]) -> Self {
         let start = out.len();
         out.extend_from_slice(&kind.to_be_bytes());
@@ -353,6 +354,7 @@ impl<'a> Writer<'a> {
         Self { out, start }
     }
 
+    /// Appends an attribute and pads it to whole words.
     fn attribute(&mut self, kind: u16, value: &[u8]) {
         self.out.extend_from_slice(&kind.to_be_bytes());
         self.out
@@ -364,6 +366,7 @@ impl<'a> Writer<'a> {
         );
     }
 
+    /// Appends ERROR-CODE.
     fn error(&mut self, code: u16, reason: &str) {
         let reason = &reason[..reason.floor_char_boundary(127)];
         let mut value = vec![0, 0, (code / 100) as u8, (code % 100) as u8];

@@ -69,7 +69,7 @@ fn bitrate(exponent: u32, mantissa: u32) -> u64 {
 /// Appends a picture loss indication.
 pub fn write_pli(out: &mut Vec<u8>, sender: u32, about: u32) {
     write(out, PAYLOAD_FEEDBACK, PLI, |out| {
-        push_words(out, &[sender, about])
+        push_words(out, &[sender, about]);
     });
 }
 
@@ -185,11 +185,7 @@ impl Losses {
         }
         self.newest = Some(seq);
         let gap = (seq - newest - 1) as usize;
-        let kept = if gap > MAX_MISSING {
-            0
-        } else {
-            MAX_MISSING - gap
-        };
+        let kept = MAX_MISSING.saturating_sub(gap);
         let forgotten = self.missing.len().saturating_sub(kept);
         self.given_up += forgotten as u64;
         self.missing.drain(..forgotten);
@@ -264,3 +260,137 @@ const MIN_RETRY: Duration = Duration::from_millis(50);
 const MAX_AGE: Duration = Duration::from_secs(2);
 /// See [`Losses::due`].
 const MAX_REQUESTS: u8 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source of which 100 came, and then these.
+    fn after(seqs: &[u64], now: Instant) -> Losses {
+        let mut losses = Losses::new();
+        losses.arrived(100, now);
+        for seq in seqs {
+            losses.arrived(*seq, now);
+        }
+        losses
+    }
+
+    fn due(losses: &mut Losses, now: Instant) -> Vec<u64> {
+        let mut into = Vec::new();
+        losses.due(now, &mut into);
+        into
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_row_without_gaps_asks_for_nothing() {
+        let start = Instant::now();
+        let mut losses = after(&[101, 102, 99, 102], start);
+
+        assert_eq!(losses.next(), None);
+        assert_eq!(due(&mut losses, start + ms(5000)), []);
+        assert_eq!(losses.given_up(), 0);
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_after_10_ms() {
+        let start = Instant::now();
+        let mut losses = after(&[103, 105], start);
+
+        assert_eq!(losses.next(), Some(start + ms(10)));
+        assert_eq!(due(&mut losses, start + ms(9)), []);
+        assert_eq!(due(&mut losses, start + ms(10)), [101, 102, 104]);
+        assert_eq!(due(&mut losses, start + ms(10)), []);
+        assert_eq!(losses.next(), Some(start + ms(60)));
+    }
+
+    #[test]
+    fn what_came_late_is_not_asked_for() {
+        let start = Instant::now();
+        let mut losses = after(&[104, 102], start);
+
+        assert_eq!(due(&mut losses, start + ms(10)), [101, 103]);
+        losses.arrived(101, start + ms(30));
+        assert_eq!(due(&mut losses, start + ms(60)), [103]);
+        losses.arrived(103, start + ms(70));
+        assert_eq!(losses.next(), None);
+        assert_eq!(losses.given_up(), 0);
+    }
+
+    #[test]
+    fn requests_repeat_once_per_round_trip() {
+        let start = Instant::now();
+        let mut losses = after(&[102], start);
+        losses.set_round_trip(ms(150));
+
+        assert_eq!(due(&mut losses, start + ms(10)), [101]);
+        assert_eq!(due(&mut losses, start + ms(159)), []);
+        assert_eq!(due(&mut losses, start + ms(160)), [101]);
+
+        losses.set_round_trip(ms(1));
+        assert_eq!(due(&mut losses, start + ms(310)), [101]);
+        assert_eq!(losses.next(), Some(start + ms(360)), "not within 50 ms");
+    }
+
+    #[test]
+    fn after_ten_requests_a_packet_is_given_up() {
+        let start = Instant::now();
+        let mut losses = after(&[102], start);
+        let mut asked = 0;
+
+        while let Some(now) = losses.next() {
+            asked += due(&mut losses, now).len();
+        }
+
+        assert_eq!((asked, losses.given_up()), (10, 1));
+    }
+
+    #[test]
+    fn after_two_seconds_a_packet_is_given_up() {
+        let start = Instant::now();
+        let mut losses = after(&[102], start);
+        losses.set_round_trip(ms(1500));
+
+        assert_eq!(due(&mut losses, start + ms(10)), [101]);
+        assert_eq!(due(&mut losses, start + ms(1510)), [101]);
+        assert_eq!(losses.next(), Some(start + ms(2000)));
+        assert_eq!(due(&mut losses, start + ms(2000)), []);
+        assert_eq!((losses.next(), losses.given_up()), (None, 1));
+    }
+
+    #[test]
+    fn a_gap_of_512_is_noted_and_a_larger_one_forgets_all() {
+        let start = Instant::now();
+        let mut wide = after(&[100 + 513], start);
+        let wider = after(&[102, 102 + 514], start);
+
+        assert_eq!(
+            due(&mut wide, start + ms(10)).len(),
+            256,
+            "a datagram's worth"
+        );
+        assert_eq!(wide.next(), Some(start + ms(10)));
+        assert_eq!(due(&mut wide, start + ms(10)).last(), Some(&612));
+        assert_eq!(wider.next(), None);
+        assert_eq!(wider.given_up(), 1);
+    }
+
+    #[test]
+    fn at_most_512_holes_are_remembered() {
+        let start = Instant::now();
+        let mut losses = after(&[], start);
+
+        for step in 1..=600 {
+            losses.arrived(100 + 2 * step, start);
+        }
+
+        assert_eq!(losses.given_up(), 88);
+        assert_eq!(
+            due(&mut losses, start + ms(10)).first(),
+            Some(&(101 + 2 * 88))
+        );
+    }
+}

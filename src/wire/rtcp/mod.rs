@@ -135,8 +135,9 @@ impl<'a> Packet<'a> {
         }
         if first & 0x20 != 0 {
             let padding = usize::from(*body.last()?);
-            // Only the last packet of a compound may be padded, by whole words (RFC 3550 §6.4.1).
-            if padding == 0 || !padding.is_multiple_of(4) || !rest.is_empty() {
+            // RFC 3550 pads only the last packet of a compound, by whole words. Transport feedback is padded by
+            // bytes, and not every sender puts it last.
+            if padding == 0 {
                 return None;
             }
             body = body.get(..body.len().checked_sub(padding)?)?;

@@ -273,3 +273,176 @@ const MAX_COUNT: usize = 31;
 const MAX_STEP: u32 = 1 << 24;
 /// Type of the CNAME item.
 const CNAME: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 20 ms of a 48 kHz clock.
+    const FRAME: u32 = 960;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn nothing_received_is_all_zero() {
+        let now = Instant::now();
+
+        let reception = Statistics::new(48_000).reception(7, now);
+
+        assert_eq!(
+            reception,
+            Reception {
+                ssrc: 7,
+                ..Reception::default()
+            }
+        );
+    }
+
+    #[test]
+    fn losses_are_counted_since_the_start_and_since_the_last_report() {
+        let now = Instant::now();
+        let mut statistics = Statistics::new(48_000);
+        for seq in 0..100 {
+            if seq % 4 != 1 {
+                statistics.arrived(65_536 + 500 + seq, 0, now);
+            }
+        }
+
+        let first = statistics.reception(7, now);
+        for seq in 100..200 {
+            statistics.arrived(65_536 + 500 + seq, 0, now);
+        }
+        let second = statistics.reception(7, now);
+        let third = statistics.reception(7, now);
+
+        assert_eq!(
+            (first.fraction_lost, first.lost, first.highest),
+            (64, 25, 599)
+        );
+        assert_eq!(
+            (second.fraction_lost, second.lost, second.highest),
+            (0, 25, 699)
+        );
+        assert_eq!((third.fraction_lost, third.lost), (0, 25));
+        assert_eq!(statistics.lost(), 25);
+    }
+
+    #[test]
+    fn the_highest_number_counts_cycles_from_zero() {
+        let now = Instant::now();
+        let mut statistics = Statistics::new(48_000);
+
+        statistics.arrived(65_536 + 65_535, 0, now);
+        assert_eq!(statistics.reception(7, now).highest, 65_535);
+        statistics.arrived(65_536 + 65_536, 0, now);
+        assert_eq!(statistics.reception(7, now).highest, 65_536);
+    }
+
+    #[test]
+    fn duplicates_make_the_loss_negative() {
+        let now = Instant::now();
+        let mut statistics = Statistics::new(48_000);
+        for _ in 0..3 {
+            statistics.arrived(65_536, 0, now);
+        }
+
+        let reception = statistics.reception(7, now);
+
+        assert_eq!((reception.lost, reception.fraction_lost), (-2, 0));
+    }
+
+    #[test]
+    fn a_total_loss_is_255_of_256() {
+        let now = Instant::now();
+        let mut statistics = Statistics::new(48_000);
+        statistics.arrived(65_536, 0, now);
+        let _ = statistics.reception(7, now);
+
+        statistics.arrived(65_536 + 30_000, 0, now);
+
+        assert_eq!(statistics.reception(7, now).fraction_lost, 255);
+    }
+
+    #[test]
+    fn the_loss_stays_within_24_bits() {
+        let now = Instant::now();
+        let mut statistics = Statistics::new(48_000);
+
+        statistics.arrived(65_536, 0, now);
+        statistics.arrived(1 << 40, 0, now);
+
+        assert_eq!(statistics.reception(7, now).lost, 0x7f_ffff);
+    }
+
+    #[test]
+    fn even_arrivals_have_no_jitter() {
+        let start = Instant::now();
+        let mut statistics = Statistics::new(48_000);
+
+        for n in 0..100_u32 {
+            let timestamp = 0xffff_f000_u32.wrapping_add(n * FRAME);
+            statistics.arrived(65_536 + u64::from(n), timestamp, start + ms(20) * n);
+        }
+
+        assert_eq!(statistics.reception(7, start).jitter, 0);
+    }
+
+    #[test]
+    fn jitter_approaches_the_mean_step() {
+        let start = Instant::now();
+        let mut statistics = Statistics::new(48_000);
+
+        // Every other packet is 5 ms (240 ticks) late: each step is 240.
+        for n in 0..500_u32 {
+            let late = ms(u64::from(n % 2) * 5);
+            statistics.arrived(65_536 + u64::from(n), n * FRAME, start + ms(20) * n + late);
+        }
+
+        let jitter = statistics.reception(7, start).jitter;
+        assert!((238..=240).contains(&jitter), "{jitter}");
+    }
+
+    #[test]
+    fn packets_of_one_picture_late_ones_and_clock_jumps_are_no_jitter() {
+        let start = Instant::now();
+        let mut statistics = Statistics::new(90_000);
+
+        statistics.arrived(65_536, 0, start);
+        statistics.arrived(65_538, 0, start + ms(15));
+        statistics.arrived(65_537, 0, start + ms(400));
+        statistics.arrived(65_539, 9_000, start + ms(100));
+        statistics.arrived(65_540, 3_000_000_000, start + ms(133));
+        statistics.arrived(65_541, 3_000_009_000, start + ms(233));
+
+        assert_eq!(statistics.reception(7, start).jitter, 0);
+    }
+
+    #[test]
+    fn an_absurd_clock_rate_overflows_nothing() {
+        let start = Instant::now();
+        let mut statistics = Statistics::new(u32::MAX);
+
+        for n in 0..1000_u32 {
+            statistics.arrived(
+                65_536 + u64::from(n),
+                n.wrapping_mul(0x7fff_ffff),
+                start + ms(7) * n,
+            );
+        }
+
+        assert_eq!(statistics.reception(7, start).lost, 0);
+    }
+
+    #[test]
+    fn the_last_sender_report_is_echoed_with_its_age() {
+        let start = Instant::now();
+        let mut statistics = Statistics::new(48_000);
+
+        statistics.sender_report(0x0102_0304_0506_0708, start);
+
+        let reception = statistics.reception(7, start + ms(1500));
+        assert_eq!((reception.last_sr, reception.delay), (0x0304_0506, 98_304));
+    }
+}

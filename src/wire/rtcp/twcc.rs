@@ -211,3 +211,6 @@ const MAX_BODY: usize = 1100;
 const MAX_HISTORY: usize = 512;
 /// Arrivals kept at all.
 const MAX_TIMES: usize = 2048;
+
+#[cfg(test)]
+mod tests;
