@@ -1,1 +1,134 @@
-fn main() {}
+//! `tribune-conformance`: judges any WHIP/WHEP server against RFC 9725 and the WHEP draft, through the network only.
+//!
+//! `main` reads the command line; `run` orders the checks; `cases` hold one function per clause; `client` is what they
+//! talk through (`http` for resources, `rtc` for media, `offer` and `answer` for SDP); `report` prints what came out.
+
+mod answer;
+mod case;
+mod cases;
+mod clauses;
+mod cli;
+mod client;
+mod http;
+mod offer;
+mod report;
+mod rtc;
+mod run;
+#[cfg(test)]
+mod stub;
+mod tls;
+mod url;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cases::all;
+use crate::clauses::Table;
+use crate::cli::{Cli, Side};
+use crate::client::{Context, Target};
+use crate::http::Http;
+use crate::offer::Fixture;
+use crate::report::Report;
+use crate::run::{Progress, run, selected};
+use crate::url::Url;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tribune-conformance: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Does what the command line asks.
+fn start(cli: &Cli) -> Result<ExitCode, String> {
+    let table = Table::built_in()?;
+    if let Some(name) = &cli.print_offer {
+        let fixture = Fixture::named(name).ok_or_else(|| {
+            let names: Vec<&str> = Fixture::ALL.iter().map(|(_, name)| *name).collect();
+            format!("--print-offer {name}: not one of {}", names.join(", "))
+        })?;
+        print(&fixture.body(if cli.viewer { Side::Whep } else { Side::Whip }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if cli.list {
+        let cases = all();
+        let lines = cases.iter().filter_map(|case| {
+            let clause = table.find(case.id)?;
+            Some(format!(
+                "{:14} {:2} {:8} {}\n",
+                clause.id, clause.severity, clause.keyword, clause.requirement
+            ))
+        });
+        print(&lines.collect::<String>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = judge(cli, &table)?;
+    print(&report.render(cli.format)?)?;
+    Ok(if report.failed() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Runs the checks.
+fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
+    let parse = |flag: &str, url: &Option<String>| {
+        url.as_deref()
+            .map(|u| Url::parse(u).map_err(|e| format!("--{flag} {e}")))
+            .transpose()
+    };
+    let (whip, whep) = (parse("whip", &cli.whip)?, parse("whep", &cli.whep)?);
+    if whip.is_none() && whep.is_none() {
+        return Err("give --whip URL, --whep URL or both (see --help)".into());
+    }
+    let cases = selected(all(), table, cli.level, &cli.only)?;
+    let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let target = Target {
+        whip,
+        whep,
+        token: cli
+            .token
+            .clone()
+            .or_else(|| environment("CONFORMANCE_TOKEN")),
+        watch_token: cli
+            .watch_token
+            .clone()
+            .or_else(|| environment("CONFORMANCE_WATCH_TOKEN")),
+        local_ip: cli.local_ip,
+    };
+    let http = Http::new(tls::config(cli.ca.as_deref(), cli.insecure)?);
+    let context = Context::new(target, http);
+    let progress = if cli.quiet {
+        Progress::Silent
+    } else {
+        Progress::Stderr
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| format!("cannot start: {e}"))?;
+    runtime.block_on(async {
+        tokio::select! {
+            report = run(&context, table, &cases, progress) => report,
+            _ = tokio::signal::ctrl_c() => {
+                context.clean_up().await;
+                Err("interrupted; all sessions that were made are deleted".into())
+            }
+        }
+    })
+}
+
+/// Writes to standard output. A closed pipe is an error like any other.
+fn print(text: &str) -> Result<(), String> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|e| format!("standard output: {e}"))
+}

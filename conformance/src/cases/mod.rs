@@ -1,0 +1,49 @@
+//! The checks, one function per clause, one file per subject. To add one: write the function, name it in its file's
+//! `cases`, with an id of the clause table.
+
+mod auth;
+mod cors;
+mod http;
+mod media;
+mod sdp;
+mod session;
+mod trickle;
+mod whep;
+mod whip;
+
+use crate::case::Case;
+use crate::http::{Exchange, Response};
+
+/// Every check, in the order of the table's sections.
+pub(crate) fn all() -> Vec<Case> {
+    [
+        http::cases(),
+        session::cases(),
+        cors::cases(),
+        auth::cases(),
+        sdp::cases(),
+        whip::cases(),
+        whep::cases(),
+        trickle::cases(),
+        media::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// `405, Allow: GET` for reports.
+fn seen(exchange: &Exchange, header: &str) -> String {
+    match exchange.response.header(header) {
+        Some(value) => format!("{}, {header}: {value}", exchange.line()),
+        None => format!("{}, no {header}", exchange.line()),
+    }
+}
+
+/// True when a response that means "no content" has none.
+fn is_empty(response: &Response) -> bool {
+    response.body.is_empty()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Judges a WHIP/WHEP server from outside, clause by clause of RFC 9725 and the WHEP draft.
+///
+/// The report goes to standard output, progress to standard error. Exit status: 0 nothing failed, 1 a binding clause
+/// failed, 2 the suite could not run. The suite makes its own sessions, deletes them again, and sends at most five POSTs
+/// per second. To judge WHEP give also --whip (the suite then publishes a synthetic stream itself), or have a
+/// presenter live on the stream.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tribune-conformance", version)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch on the command line"
+)]
+pub(crate) struct Cli {
+    /// WHIP endpoint, e.g. http://127.0.0.1:8080/whip/room
+    #[arg(long, value_name = "URL")]
+    pub(crate) whip: Option<String>,
+    /// WHEP endpoint of the same stream, e.g. http://127.0.0.1:8080/whep/room
+    #[arg(long, value_name = "URL")]
+    pub(crate) whep: Option<String>,
+    /// Bearer token that may publish (and watch, unless --watch-token is given) [default: $CONFORMANCE_TOKEN]
+    #[arg(long, value_name = "T")]
+    pub(crate) token: Option<String>,
+    /// Bearer token that may only watch [default: $CONFORMANCE_WATCH_TOKEN]
+    #[arg(long, value_name = "T")]
+    pub(crate) watch_token: Option<String>,
+    /// How much to judge
+    #[arg(long, value_enum, default_value_t = Level::Full)]
+    pub(crate) level: Level,
+    /// Judge these clauses only, whatever their level
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Local address of the media socket [default: the one that routes to the target]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) local_ip: Option<IpAddr>,
+    /// PEM file with the root certificate of an https target [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Do not check the certificate of an https target
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Say nothing on standard error
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// List the clauses that this version can judge, and exit
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print one of the offers that the checks send (O-AV, O-BO, …), and exit
+    #[arg(long, value_name = "NAME")]
+    pub(crate) print_offer: Option<String>,
+    /// With --print-offer: the offer of a viewer instead of a presenter's
+    #[arg(long)]
+    pub(crate) viewer: bool,
+}
+
+/// Which clauses are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// MUST and SHALL
+    Core,
+    /// All that the specifications ask for or advise
+    Full,
+    /// Also the quality bar beyond the specifications
+    Quality,
+}
+
+/// The form of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For a terminal
+    Text,
+    /// One object, stable field names
+    Json,
+    /// For continuous integration
+    Junit,
+    /// For a page
+    Markdown,
+}
+
+/// Which endpoint a check talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Side {
+    /// Ingest.
+    Whip,
+    /// Playback.
+    Whep,
+}
+
+impl Side {
+    /// `whip` or `whep`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Whip => "whip",
+            Self::Whep => "whep",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+
+        let cli = Cli::parse_from([
+            "x",
+            "--whip",
+            "http://h/w",
+            "--only",
+            "SDP-01,SDP-02",
+            "--format",
+            "junit",
+        ]);
+
+        assert_eq!(cli.only, ["SDP-01", "SDP-02"]);
+        assert_eq!((cli.format, cli.level), (Format::Junit, Level::Full));
+    }
+}

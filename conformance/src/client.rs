@@ -1,0 +1,393 @@
+//! What a check works with: the target, a polite way to talk to it, sessions that are always deleted again.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use str0m::media::MediaKind;
+use tokio::sync::OnceCell;
+use tokio::time::sleep;
+
+use crate::answer::Sdp;
+use crate::case::Halt;
+use crate::cli::Side;
+use crate::http::{Exchange, Http, NoAnswer, Request};
+use crate::offer::Fixture;
+use crate::rtc::{Client, Live};
+use crate::url::Url;
+
+/// The server under test.
+pub(crate) struct Target {
+    /// The WHIP endpoint.
+    pub(crate) whip: Option<Url>,
+    /// The WHEP endpoint.
+    pub(crate) whep: Option<Url>,
+    /// The token that may publish.
+    pub(crate) token: Option<String>,
+    /// The token that may only watch.
+    pub(crate) watch_token: Option<String>,
+    /// Where the media socket is bound instead of where routing says.
+    pub(crate) local_ip: Option<IpAddr>,
+}
+
+/// Everything a check may use. One check runs at a time, so plain cells do.
+pub(crate) struct Context {
+    /// The server under test.
+    pub(crate) target: Target,
+    /// The client.
+    pub(crate) http: Http,
+    samples: [OnceCell<Session>; 2],
+    made: RefCell<Vec<Made>>,
+    next_post: Cell<Option<Instant>>,
+    /// Status codes of every POST so far, for clauses about all of them.
+    pub(crate) post_codes: RefCell<Vec<(Side, u16)>>,
+}
+
+/// A session that must not outlive the run.
+#[derive(Clone)]
+struct Made {
+    side: Side,
+    url: Url,
+    /// Kept while checks use it; only the end of the run deletes it.
+    held: bool,
+}
+
+/// A session that the server made.
+#[derive(Clone)]
+pub(crate) struct Session {
+    /// Which endpoint made it.
+    pub(crate) side: Side,
+    /// Where it is.
+    pub(crate) url: Url,
+    /// The POST and its 201.
+    pub(crate) exchange: Exchange,
+    /// The answer.
+    pub(crate) sdp: Sdp,
+}
+
+impl Session {
+    /// The offer that was sent.
+    pub(crate) fn offer(&self) -> Result<Sdp, Halt> {
+        Sdp::parse(&String::from_utf8_lossy(&self.exchange.request.body)).map_err(Halt::Skip)
+    }
+}
+
+impl Context {
+    /// A context for that target.
+    pub(crate) fn new(target: Target, http: Http) -> Self {
+        Self {
+            target,
+            http,
+            samples: [OnceCell::new(), OnceCell::new()],
+            made: RefCell::default(),
+            next_post: Cell::new(None),
+            post_codes: RefCell::default(),
+        }
+    }
+
+    /// The endpoint of that side.
+    ///
+    /// # Errors
+    /// [`Halt::Skip`] when the command line named none.
+    pub(crate) fn endpoint(&self, side: Side) -> Result<&Url, Halt> {
+        let url = match side {
+            Side::Whip => self.target.whip.as_ref(),
+            Side::Whep => self.target.whep.as_ref(),
+        };
+        url.ok_or_else(|| Halt::Skip(format!("no --{} given", side.name())))
+    }
+
+    /// The token for that side.
+    pub(crate) fn token(&self, side: Side) -> Option<&str> {
+        let watch = self
+            .target
+            .watch_token
+            .as_deref()
+            .filter(|_| side == Side::Whep);
+        watch.or(self.target.token.as_deref())
+    }
+
+    /// A request with the token of that side.
+    pub(crate) fn request(&self, side: Side, method: &str, url: &Url) -> Request {
+        let request = Request::new(method, url);
+        match self.token(side) {
+            Some(token) => request.header("Authorization", &format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    /// Sends a request with the token, an `Origin`, and no body.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(crate) async fn ask(
+        &self,
+        side: Side,
+        method: &str,
+        url: &Url,
+    ) -> Result<Exchange, NoAnswer> {
+        self.http.send(self.request(side, method, url)).await
+    }
+
+    /// The POST of an offer, ready to be changed.
+    ///
+    /// # Errors
+    /// [`Halt::Skip`] when there is no such endpoint.
+    pub(crate) fn offering(&self, side: Side, fixture: Fixture) -> Result<Request, Halt> {
+        let mut request = self.offering_text(side, &fixture.body(side))?;
+        request.fixture = Some(fixture.name());
+        Ok(request)
+    }
+
+    /// The POST of that offer text.
+    ///
+    /// # Errors
+    /// [`Halt::Skip`] when there is no such endpoint.
+    pub(crate) fn offering_text(&self, side: Side, offer: &str) -> Result<Request, Halt> {
+        let request = self.request(side, "POST", self.endpoint(side)?);
+        Ok(request
+            .header("Content-Type", "application/sdp")
+            .header("Origin", ORIGIN)
+            .body(offer))
+    }
+
+    /// Sends a POST at the polite rate and remembers the session it may have made.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(crate) async fn post(&self, side: Side, request: Request) -> Result<Exchange, NoAnswer> {
+        for _ in 0..MAX_RETRIES {
+            self.wait_for_turn().await;
+            let exchange = self.http.send(request.clone()).await?;
+            self.remember(side, &exchange);
+            let Some(pause) = retry_pause(&exchange) else {
+                return Ok(exchange);
+            };
+            sleep(pause).await;
+        }
+        self.wait_for_turn().await;
+        let exchange = self.http.send(request).await?;
+        self.remember(side, &exchange);
+        Ok(exchange)
+    }
+
+    /// Keeps the pace of [`POST_INTERVAL`].
+    pub(crate) async fn wait_for_turn(&self) {
+        let now = Instant::now();
+        let turn = self.next_post.get().map_or(now, |at| at.max(now));
+        self.next_post.set(Some(turn + POST_INTERVAL));
+        tokio::time::sleep_until(turn.into()).await;
+    }
+
+    /// Notes a session for [`Context::clean_up`] and the status for clauses about every POST.
+    pub(crate) fn remember(&self, side: Side, exchange: &Exchange) {
+        self.post_codes.borrow_mut().push((side, exchange.status()));
+        let location = exchange
+            .response
+            .header("location")
+            .filter(|_| exchange.response.is_success());
+        if let Some(Ok(url)) = location.map(|reference| exchange.request.url.resolve(reference)) {
+            // Never delete what a server calls by the endpoint's own name.
+            if self.endpoint(side).is_ok_and(|endpoint| *endpoint != url) {
+                self.made.borrow_mut().push(Made {
+                    side,
+                    url,
+                    held: false,
+                });
+            }
+        }
+    }
+
+    /// Makes a session.
+    ///
+    /// # Errors
+    /// [`Halt::Skip`] when the server makes none: another clause already tells.
+    pub(crate) async fn open(&self, side: Side, fixture: Fixture) -> Result<Session, Halt> {
+        let exchange = self.post(side, self.offering(side, fixture)?).await?;
+        session(side, exchange)
+            .map_err(|why| Halt::Skip(format!("{} gave no session: {why}", fixture.name())))
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(crate) async fn close(&self, session: &Session) -> Result<Exchange, NoAnswer> {
+        self.delete(session.side, &session.url).await
+    }
+
+    /// Sends DELETE with the token.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(crate) async fn delete(&self, side: Side, url: &Url) -> Result<Exchange, NoAnswer> {
+        let exchange = self.ask(side, "DELETE", url).await?;
+        if exchange.response.is_success() || exchange.status() == 404 {
+            self.made.borrow_mut().retain(|made| made.url != *url);
+        }
+        Ok(exchange)
+    }
+
+    /// A session that was made once for [`Fixture::Av`] and deleted; for checks that only read the 201.
+    ///
+    /// # Errors
+    /// As [`Context::open`].
+    pub(crate) async fn sample(&self, side: Side) -> Result<&Session, Halt> {
+        let make = || async {
+            let session = self.open(side, Fixture::Av).await?;
+            self.close(&session).await?;
+            Ok(session)
+        };
+        match side {
+            Side::Whip => self.samples[0].get_or_try_init(make).await,
+            Side::Whep => self.samples[1].get_or_try_init(make).await,
+        }
+    }
+
+    /// Posts `fixture` and deletes what it made; gives the POST.
+    ///
+    /// # Errors
+    /// [`Halt::Broken`] when the POST got no answer.
+    pub(crate) async fn try_offer(&self, side: Side, fixture: Fixture) -> Result<Exchange, Halt> {
+        let request = self.offering(side, fixture)?;
+        Ok(self.post_and_delete(side, request).await?)
+    }
+
+    /// Sends a POST and deletes what it made.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(crate) async fn post_and_delete(
+        &self,
+        side: Side,
+        request: Request,
+    ) -> Result<Exchange, NoAnswer> {
+        let exchange = self.post(side, request).await?;
+        self.clean_up_side(side).await;
+        Ok(exchange)
+    }
+
+    /// Deletes what is left of all sessions.
+    pub(crate) async fn clean_up(&self) {
+        for side in [Side::Whep, Side::Whip] {
+            for made in self.made.borrow_mut().iter_mut() {
+                made.held = false;
+            }
+            self.clean_up_side(side).await;
+        }
+    }
+
+    /// Deletes what checks left behind on that side.
+    pub(crate) async fn clean_up_side(&self, side: Side) {
+        let left: Vec<Made> = self
+            .made
+            .borrow()
+            .iter()
+            .filter(|m| m.side == side && !m.held)
+            .cloned()
+            .collect();
+        for Made { side, url, .. } in left {
+            let _unreachable = self.delete(side, &url).await;
+            // One try each: a server without DELETE would keep us here for ever.
+            self.made.borrow_mut().retain(|made| made.url != url);
+        }
+    }
+
+    /// Keeps a session alive over the clean-up after each check.
+    pub(crate) fn hold(&self, session: &Session) {
+        for made in self
+            .made
+            .borrow_mut()
+            .iter_mut()
+            .filter(|made| made.url == session.url)
+        {
+            made.held = true;
+        }
+    }
+
+    /// A live client of that side whose offer text went through `edit`, connected or not.
+    ///
+    /// # Errors
+    /// [`Halt::Skip`] when the server refused the offer or str0m its answer.
+    pub(crate) async fn join(
+        &self,
+        side: Side,
+        kinds: &[MediaKind],
+        edit: impl Fn(&str) -> String,
+    ) -> Result<(Session, Live), Halt> {
+        let ip = self.local_ip(side).await?;
+        let client = Client::offering(ip, side, kinds)
+            .await
+            .map_err(Halt::Skip)?;
+        let offer = edit(client.offer());
+        let exchange = self.post(side, self.offering_text(side, &offer)?).await?;
+        let session =
+            session(side, exchange).map_err(|why| Halt::Skip(format!("no live session: {why}")))?;
+        // The check decides when it ends; a failure in between must still leave nothing behind.
+        let live = client.start(&session.sdp.text).map_err(Halt::Skip)?;
+        Ok((session, live))
+    }
+
+    /// The address from which the target is reached.
+    async fn local_ip(&self, side: Side) -> Result<IpAddr, Halt> {
+        if let Some(ip) = self.target.local_ip {
+            return Ok(ip);
+        }
+        let target = self.http.address(self.endpoint(side)?).await?;
+        let any: IpAddr = if target.is_ipv4() {
+            [0; 4].into()
+        } else {
+            [0; 16].into()
+        };
+        let probe = async {
+            let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
+            // Connecting a UDP socket sends nothing; it only asks the routing table.
+            socket.connect(target).await?;
+            socket.local_addr()
+        };
+        probe
+            .await
+            .map(|a| a.ip())
+            .map_err(|e| Halt::Skip(format!("no route to {target}: {e}")))
+    }
+}
+
+/// What a 201 made.
+fn session(side: Side, exchange: Exchange) -> Result<Session, String> {
+    let (request, response) = (&exchange.request, &exchange.response);
+    if !response.is_success() {
+        return Err(format!("POST gave {}", response.status));
+    }
+    let location = response.header("location").ok_or("no Location")?;
+    let url = request.url.resolve(location)?;
+    if url == request.url {
+        return Err("Location names the endpoint itself".into());
+    }
+    let sdp = Sdp::parse(&response.text()).map_err(|e| format!("answer is not SDP: {e}"))?;
+    Ok(Session {
+        side,
+        url,
+        exchange,
+        sdp,
+    })
+}
+
+/// How long to wait before asking again: told by the server on overload; a moment when a seat is still being freed.
+fn retry_pause(exchange: &Exchange) -> Option<Duration> {
+    let told = exchange
+        .response
+        .header("retry-after")
+        .and_then(|v| v.trim().parse::<u64>().ok());
+    match exchange.status() {
+        429 | 503 => Some(Duration::from_secs(told.unwrap_or(1).min(5))),
+        409 if told.is_none() => Some(Duration::from_millis(500)),
+        _ => None,
+    }
+}
+
+/// The page that a browser client would be on.
+pub(crate) const ORIGIN: &str = "https://player.example";
+/// Five POSTs per second.
+const POST_INTERVAL: Duration = Duration::from_millis(200);
+/// How often a refused POST is repeated when the server asks for patience.
+const MAX_RETRIES: usize = 2;
