@@ -14,7 +14,9 @@ pub struct Metrics {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { registry: Registry::new() })
+        Arc::new(Self {
+            registry: Registry::new(),
+        })
     }
 
     /// The Prometheus text format.

@@ -56,7 +56,12 @@ impl Auth {
     /// May this identity do that on that stream? Admin may do all; publish includes watch.
     /// # Errors
     /// `Insufficient`.
-    pub fn permit(&self, _who: &Identity, _right: Right, _stream: &StreamName) -> Result<(), Denied> {
+    pub fn permit(
+        &self,
+        _who: &Identity,
+        _right: Right,
+        _stream: &StreamName,
+    ) -> Result<(), Denied> {
         Err(Denied::Insufficient)
     }
 

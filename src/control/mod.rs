@@ -99,7 +99,12 @@ impl Control {
     /// Makes a presenter's session; takes over a session of the same identity.
     /// # Errors
     /// See [`OpenError`]; nothing has changed then.
-    pub fn present(self: &Arc<Self>, _stream: &StreamName, _who: &Identity, _offer: &str) -> Result<Opened, OpenError> {
+    pub fn present(
+        self: &Arc<Self>,
+        _stream: &StreamName,
+        _who: &Identity,
+        _offer: &str,
+    ) -> Result<Opened, OpenError> {
         Err(OpenError::Busy)
     }
 

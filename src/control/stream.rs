@@ -30,7 +30,13 @@ impl FromStr for StreamName {
 
     fn from_str(text: &str) -> Result<Self, BadStreamName> {
         let good = (1..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-        if good { Ok(Self(text.to_owned())) } else { Err(BadStreamName) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadStreamName)
+        }
     }
 }

@@ -33,7 +33,8 @@ impl FromStr for SessionId {
 
     /// Exactly 32 lower-case hex digits.
     fn from_str(text: &str) -> Result<Self, ()> {
-        let canonical = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let canonical =
+            text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !canonical {
             return Err(());
         }
@@ -61,17 +62,24 @@ pub struct Route {
 impl Route {
     /// A route without presenter and viewers.
     pub fn new(stream: StreamId) -> Arc<Self> {
-        Arc::new(Self { stream, home: AtomicU32::new(u32::MAX), outposts: AtomicU64::new(0) })
+        Arc::new(Self {
+            stream,
+            home: AtomicU32::new(u32::MAX),
+            outposts: AtomicU64::new(0),
+        })
     }
 
     /// The worker that owns the presenter.
     pub fn home(&self) -> Option<WorkerId> {
-        u8::try_from(self.home.load(Ordering::Acquire)).ok().map(WorkerId)
+        u8::try_from(self.home.load(Ordering::Acquire))
+            .ok()
+            .map(WorkerId)
     }
 
     /// Sets or clears the presenter's worker.
     pub fn set_home(&self, home: Option<WorkerId>) {
-        self.home.store(home.map_or(u32::MAX, |w| w.0.into()), Ordering::Release);
+        self.home
+            .store(home.map_or(u32::MAX, |w| w.0.into()), Ordering::Release);
     }
 
     /// Workers with viewers.

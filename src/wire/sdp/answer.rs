@@ -1,1 +1,344 @@
 //! Writes answers.
+
+use std::net::SocketAddr;
+
+use super::negotiate::Side;
+use super::section::{Direction, Encoding, Layer, Offered};
+use super::{
+    DtlsRole, ExtensionIds, Feedback, Fingerprint, Format, Hash, Kind, Local, Offer, Section,
+};
+
+/// The answer that accepts `sections`, and no others of the offer.
+pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side: Side) -> String {
+    let mut lines = Lines::default();
+    let order = transport_order(offer, sections);
+    session(&mut lines, offer, local, &order);
+    for offered in &offer.sections {
+        let Some(section) = sections
+            .iter()
+            .find(|section| section.index == offered.index)
+        else {
+            rejected(&mut lines, offered);
+            continue;
+        };
+        head(&mut lines, offered, section);
+        transport(&mut lines, offer, offered, local);
+        match side {
+            Side::Presenter => lines.push("a=recvonly"),
+            Side::Viewer => {
+                lines.push("a=sendonly");
+                sources(&mut lines, section, local);
+            }
+        }
+        extensions(&mut lines, offered, &section.extensions);
+        for format in &section.formats {
+            payload(&mut lines, offered, format);
+        }
+        simulcast(&mut lines, offered, section);
+        // Candidates belong to the transport: only the tagged section has them (RFC 9143 §7.3.1).
+        if order
+            .first()
+            .is_some_and(|tagged| tagged.index == offered.index)
+        {
+            candidate_lines(&mut lines, local.candidates);
+        }
+    }
+    lines.text
+}
+
+/// The client's layers that we can accept: those not restricted to formats that we refuse.
+pub(super) fn layers<'a>(
+    offered: &'a Offered,
+    formats: &'a [Format],
+) -> impl Iterator<Item = &'a Layer> {
+    offered
+        .layers
+        .iter()
+        .filter(|layer| restrictions(layer, formats).is_some())
+}
+
+/// The accepted sections in the order of the offer's BUNDLE group: the first is the tagged one (RFC 9143 §7.3.1).
+fn transport_order<'a>(offer: &'a Offer, sections: &[Section]) -> Vec<&'a Offered> {
+    let accepted = |offered: &&Offered| {
+        sections
+            .iter()
+            .any(|section| section.index == offered.index)
+    };
+    let mut order: Vec<&Offered> = offer.sections.iter().filter(accepted).collect();
+    order.sort_by_key(|offered| offered.place);
+    order
+}
+
+/// Lines that end in CRLF.
+#[derive(Default)]
+struct Lines {
+    /// What is written so far.
+    text: String,
+}
+
+impl Lines {
+    /// Adds a line.
+    fn push(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push_str("\r\n");
+    }
+}
+
+/// Everything before the first `m=`.
+fn session(lines: &mut Lines, offer: &Offer, local: &Local<'_>, order: &[&Offered]) {
+    lines.push("v=0");
+    lines.push(&format!(
+        "o=tribune {} 1 IN IP4 127.0.0.1",
+        local.session_id
+    ));
+    lines.push("s=-");
+    lines.push("t=0 0");
+    if offer.has_bundle {
+        let mids: Vec<&str> = order.iter().map(|offered| offered.mid.as_str()).collect();
+        lines.push(&format!("a=group:BUNDLE {}", mids.join(" ")));
+    }
+    if offer.allow_mixed {
+        lines.push("a=extmap-allow-mixed");
+    }
+    lines.push("a=ice-lite");
+    lines.push("a=msid-semantic: WMS *");
+}
+
+/// A section that is not accepted: port 0, and one format because the grammar wants one (RFC 3264 §6).
+fn rejected(lines: &mut Lines, offered: &Offered) {
+    lines.push(&format!(
+        "m={} 0 {} {}",
+        offered.media, offered.proto, offered.first_format
+    ));
+    lines.push("c=IN IP4 0.0.0.0");
+    mid(lines, offered);
+    lines.push("a=inactive");
+}
+
+/// The `m=` line of an accepted section, and whose answer it is.
+fn head(lines: &mut Lines, offered: &Offered, section: &Section) {
+    let types: Vec<String> = section
+        .formats
+        .iter()
+        .flat_map(|format| [Some(format.payload_type), format.rtx])
+        .flatten()
+        .map(|payload_type| payload_type.to_string())
+        .collect();
+    lines.push(&format!(
+        "m={} 9 {} {}",
+        offered.media,
+        offered.proto,
+        types.join(" ")
+    ));
+    lines.push("c=IN IP4 0.0.0.0");
+    mid(lines, offered);
+}
+
+/// `a=mid`, when the offer has one.
+fn mid(lines: &mut Lines, offered: &Offered) {
+    if !offered.mid.is_empty() {
+        lines.push(&format!("a=mid:{}", offered.mid));
+    }
+}
+
+/// ICE, DTLS and RTCP lines. RFC 9429 would have them once; aiortc and werift look for them in every section.
+fn transport(lines: &mut Lines, offer: &Offer, offered: &Offered, local: &Local<'_>) {
+    lines.push(&format!("a=ice-ufrag:{}", local.ice.ufrag));
+    lines.push(&format!("a=ice-pwd:{}", local.ice.pwd));
+    lines.push(&fingerprint(local.fingerprint));
+    lines.push(match offer.remote.dtls {
+        DtlsRole::Client => "a=setup:active",
+        DtlsRole::Server => "a=setup:passive",
+    });
+    lines.push("a=rtcp-mux");
+    // RFC 9725 §4.4.1 asks for it, RFC 8858 §3 forbids it in answers; who offers it takes it.
+    if offered.rtcp_mux_only {
+        lines.push("a=rtcp-mux-only");
+    }
+    if offered.rtcp_rsize {
+        lines.push("a=rtcp-rsize");
+    }
+    if offered.allow_mixed {
+        lines.push("a=extmap-allow-mixed");
+    }
+}
+
+/// `a=fingerprint:<hash> AB:CD:…`
+fn fingerprint(fingerprint: &Fingerprint) -> String {
+    let hash = match fingerprint.hash {
+        Hash::Sha256 => "sha-256",
+        Hash::Sha384 => "sha-384",
+        Hash::Sha512 => "sha-512",
+    };
+    let bytes: Vec<String> = fingerprint
+        .value
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    format!("a=fingerprint:{hash} {}", bytes.join(":"))
+}
+
+/// What we send to a viewer: one stream, and in it one track of each kind.
+fn sources(lines: &mut Lines, section: &Section, local: &Local<'_>) {
+    let track = match section.kind {
+        Kind::Audio => "audio0",
+        Kind::Video => "video0",
+    };
+    lines.push(&format!("a=msid:{} {track}", local.msid));
+    for source in &section.sources {
+        if let Some(rtx) = source.rtx {
+            lines.push(&format!("a=ssrc-group:FID {} {rtx}", source.ssrc));
+        }
+        for ssrc in [Some(source.ssrc), source.rtx].into_iter().flatten() {
+            lines.push(&format!("a=ssrc:{ssrc} cname:{}", local.msid));
+        }
+    }
+}
+
+/// The agreed header extensions in offered order, with their offered ids.
+fn extensions(lines: &mut Lines, offered: &Offered, ids: &ExtensionIds) {
+    let agreed = [
+        ids.mid,
+        ids.rid,
+        ids.repaired_rid,
+        ids.transport_cc,
+        ids.abs_send_time,
+        ids.audio_level,
+        ids.orientation,
+        ids.playout_delay,
+        ids.dependency_descriptor,
+    ];
+    for extension in &offered.extensions {
+        if !agreed
+            .iter()
+            .flatten()
+            .any(|id| u16::from(*id) == extension.id)
+        {
+            continue;
+        }
+        // Who sends here receives there (RFC 8285 §6).
+        let direction = match extension.direction {
+            None => "",
+            Some(Direction::SendRecv) => "/sendrecv",
+            Some(Direction::SendOnly) => "/recvonly",
+            Some(Direction::RecvOnly) => "/sendonly",
+            Some(Direction::Inactive) => "/inactive",
+        };
+        lines.push(&format!(
+            "a=extmap:{}{direction} {}",
+            extension.id, extension.uri
+        ));
+    }
+}
+
+/// An accepted payload type, and that of its retransmissions.
+fn payload(lines: &mut Lines, offered: &Offered, format: &Format) {
+    let find = |wanted: u8| {
+        offered
+            .payloads
+            .iter()
+            .find(move |payload| payload.payload_type == wanted)
+    };
+    if let Some(payload) = find(format.payload_type) {
+        encoding(lines, payload);
+    }
+    feedback(lines, format.payload_type, format.feedback);
+    if let Some(rtx) = format.rtx.and_then(find) {
+        encoding(lines, rtx);
+    }
+}
+
+/// `a=rtpmap` and `a=fmtp` as offered.
+fn encoding(lines: &mut Lines, payload: &Encoding) {
+    let payload_type = payload.payload_type;
+    if payload.rtpmap.is_empty() {
+        lines.push(&format!(
+            "a=rtpmap:{payload_type} {}/{}",
+            payload.name.to_ascii_uppercase(),
+            payload.clock_rate
+        ));
+    } else {
+        lines.push(&format!("a=rtpmap:{payload_type} {}", payload.rtpmap));
+    }
+    if !payload.fmtp.is_empty() {
+        lines.push(&format!("a=fmtp:{payload_type} {}", payload.fmtp));
+    }
+}
+
+/// Agreed `a=rtcp-fb` lines.
+fn feedback(lines: &mut Lines, payload_type: u8, feedback: Feedback) {
+    let messages = [
+        (feedback.remb, "goog-remb"),
+        (feedback.transport_cc, "transport-cc"),
+        (feedback.fir, "ccm fir"),
+        (feedback.nack, "nack"),
+        (feedback.pli, "nack pli"),
+    ];
+    for (_, message) in messages.iter().filter(|(agreed, _)| *agreed) {
+        lines.push(&format!("a=rtcp-fb:{payload_type} {message}"));
+    }
+}
+
+/// The accepted layers, all on one line: OBS counts the semicolons.
+fn simulcast(lines: &mut Lines, offered: &Offered, section: &Section) {
+    if section.rids.is_empty() {
+        return;
+    }
+    for layer in offered
+        .layers
+        .iter()
+        .filter(|layer| section.rids.contains(&layer.rid))
+    {
+        let restrictions = restrictions(layer, &section.formats).unwrap_or_default();
+        let separator = if restrictions.is_empty() { "" } else { " " };
+        lines.push(&format!(
+            "a=rid:{} recv{separator}{restrictions}",
+            layer.rid
+        ));
+    }
+    lines.push(&format!("a=simulcast:recv {}", section.rids.join(";")));
+}
+
+/// A layer's restrictions as offered, with only accepted payload types in `pt=` (RFC 8851 §6); `None` when that leaves none.
+fn restrictions(layer: &Layer, formats: &[Format]) -> Option<String> {
+    let mut kept = Vec::new();
+    for restriction in layer
+        .restrictions
+        .split(';')
+        .map(str::trim)
+        .filter(|restriction| !restriction.is_empty())
+    {
+        let Some(types) = restriction.strip_prefix("pt=") else {
+            kept.push(restriction.to_owned());
+            continue;
+        };
+        let accepted = |word: &&str| {
+            formats
+                .iter()
+                .any(|format| word.parse() == Ok(format.payload_type))
+        };
+        let types: Vec<&str> = types.split(',').map(str::trim).filter(accepted).collect();
+        if types.is_empty() {
+            return None;
+        }
+        kept.push(format!("pt={}", types.join(",")));
+    }
+    Some(kept.join(";"))
+}
+
+/// All of our candidates, the best first: FFmpeg takes the first and nothing else. None come later.
+fn candidate_lines(lines: &mut Lines, candidates: &[SocketAddr]) {
+    if candidates.is_empty() {
+        return;
+    }
+    for (index, address) in (0..=u16::MAX).zip(candidates) {
+        // RFC 8445 §5.1.2.1 with type preference 126 (host), falling local preference and component 1.
+        let priority = (126 << 24) + (u32::from(u16::MAX - index) << 8) + (256 - 1);
+        let (ip, port) = (address.ip(), address.port());
+        lines.push(&format!(
+            "a=candidate:{} 1 udp {priority} {ip} {port} typ host",
+            u32::from(index) + 1
+        ));
+    }
+    lines.push("a=end-of-candidates");
+}

@@ -3,14 +3,21 @@
 //! `parse` an offer, then `answer_presenter` or `answer_viewer`. All or nothing: an answer is returned together with
 //! everything the session needs to know of it, or a refusal says why not.
 
-pub mod answer;
+mod answer;
+mod formats;
+mod grammar;
 pub mod negotiate;
 pub mod offer;
+mod section;
+#[cfg(test)]
+mod tests;
+mod transport;
 
 use std::fmt;
 use std::net::SocketAddr;
 
-pub use negotiate::{answer_presenter, answer_viewer, pick_format};
+pub use formats::pick_format;
+pub use negotiate::{answer_presenter, answer_viewer};
 pub use offer::Offer;
 
 /// Audio or video.
@@ -47,6 +54,10 @@ pub enum Codec {
 
 /// Feedback messages that both ends speak for a format (RFC 4585 §4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of messages, each there or not there"
+)]
 pub struct Feedback {
     /// `nack`
     pub nack: bool,
