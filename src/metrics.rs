@@ -23,14 +23,6 @@ impl Metrics {
         })
     }
 
-    /// Shows what these media threads count.
-    /// # Errors
-    /// When it was called before.
-    pub fn show_media(&self, workers: Vec<Arc<WorkerCounters>>) -> Result<(), prometheus::Error> {
-        self.registry
-            .register(Box::new(MediaCollector::new(workers)?))
-    }
-
     /// The Prometheus text format.
     /// # Errors
     /// When a collector yields an inconsistent family: a bug of ours.

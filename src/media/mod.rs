@@ -80,7 +80,6 @@ impl Route {
             stream,
             home: AtomicU32::new(u32::MAX),
             outposts: AtomicU64::new(0),
-            presentations: AtomicU64::new(0),
         })
     }
 
@@ -95,11 +94,6 @@ impl Route {
     pub fn set_home(&self, home: Option<WorkerId>) {
         self.home
             .store(home.map_or(u32::MAX, |w| w.0.into()), Ordering::Release);
-    }
-
-    /// A number for a new presenter, higher than all before it.
-    pub fn next_presentation(&self) -> u64 {
-        self.presentations.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Workers with viewers.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::negotiate::Side;
-use super::section::{Direction, Layer, Offered, Payload};
+use super::section::{Direction, Encoding, Layer, Offered};
 use super::{
     DtlsRole, ExtensionIds, Feedback, Fingerprint, Format, Hash, Kind, Local, Offer, Section,
 };
@@ -249,7 +249,7 @@ fn payload(lines: &mut Lines, offered: &Offered, format: &Format) {
 }
 
 /// `a=rtpmap` and `a=fmtp` as offered.
-fn encoding(lines: &mut Lines, payload: &Payload) {
+fn encoding(lines: &mut Lines, payload: &Encoding) {
     let payload_type = payload.payload_type;
     if payload.rtpmap.is_empty() {
         lines.push(&format!(

@@ -1,6 +1,6 @@
 //! Codecs and their variants: which payload types are the same thing, and which can stand in for another.
 
-use super::section::{Offered, Payload};
+use super::section::{Encoding, Offered};
 use super::{Codec, Format, Kind, Section};
 
 /// The format of a viewer's section that can carry what the presenter sends.
@@ -77,7 +77,7 @@ fn can_share_port(payload_type: u8) -> bool {
 }
 
 /// A payload type as a format, with its retransmissions, when it is one that we forward.
-fn format(section: &Offered, payload: &Payload) -> Option<Format> {
+fn format(section: &Offered, payload: &Encoding) -> Option<Format> {
     let codec = codec(section.kind?, &payload.name, payload.clock_rate)?;
     let rtx = section.payloads.iter().find(|rtx| {
         rtx.name == "rtx"
@@ -173,7 +173,7 @@ impl Variant {
     }
 
     /// Its H.264 profile without constraints.
-    fn family(&self) -> Option<Profile> {
+    fn family(self) -> Option<Profile> {
         self.profile.map(|profile| match profile {
             Profile::Baseline | Profile::ConstrainedBaseline => Profile::Baseline,
             Profile::High | Profile::ConstrainedHigh => Profile::High,

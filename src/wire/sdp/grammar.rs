@@ -23,7 +23,7 @@ pub(super) struct Media {
     /// Line number of its `m=`, from 1.
     pub(super) line: usize,
     /// `audio`, `video`, `application`, …
-    pub(super) media: String,
+    pub(super) name: String,
     /// 0 means rejected, or bundle-only.
     pub(super) port: u16,
     /// Such as `UDP/TLS/RTP/SAVPF`.
@@ -64,12 +64,8 @@ pub(super) fn read(text: &str) -> Result<Description, Refusal> {
     let mut reader = Cursor::new(plain.as_bytes());
     let Ok(description) = SessionDescription::unmarshal(&mut reader) else {
         let position = usize::try_from(reader.position()).unwrap_or(usize::MAX);
-        let read = plain.as_bytes().get(..position).unwrap_or_default();
-        let index = read
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            .saturating_sub(1);
+        let read = plain.get(..position).unwrap_or_default();
+        let index = read.matches('\n').count().saturating_sub(1);
         let (number, line) = lines.get(index).copied().unwrap_or((1, ""));
         let wanted = if line.starts_with('m') {
             "m=<media> <port> <proto> <formats>"
@@ -88,7 +84,7 @@ pub(super) fn read(text: &str) -> Result<Description, Refusal> {
         .into_iter()
         .map(|media| Media {
             line: media_lines.next().unwrap_or(0),
-            media: media.media_name.media,
+            name: media.media_name.media,
             port: u16::try_from(media.media_name.port.value).unwrap_or(0),
             proto: media.media_name.protos.join("/"),
             formats: media.media_name.formats,

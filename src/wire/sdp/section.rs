@@ -6,6 +6,10 @@ use super::{Feedback, Kind, Refusal, Source};
 
 /// A media section as offered.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "most are attributes without a value: there or not there"
+)]
 pub(super) struct Offered {
     /// Index of its `m=` line, from 0.
     pub(super) index: usize,
@@ -23,8 +27,8 @@ pub(super) struct Offered {
     pub(super) mid: String,
     /// Seen from the client.
     pub(super) direction: Direction,
-    /// Payload types in order, without duplicates.
-    pub(super) payloads: Vec<Payload>,
+    /// Encoding types in order, without duplicates.
+    pub(super) payloads: Vec<Encoding>,
     /// Header extensions in order; no id twice.
     pub(super) extensions: Vec<Extension>,
     /// Simulcast layers that the client would send, in order.
@@ -66,7 +70,7 @@ pub(super) enum Direction {
 
 /// A payload type as offered.
 #[derive(Clone, Debug)]
-pub(super) struct Payload {
+pub(super) struct Encoding {
     /// 0–127.
     pub(super) payload_type: u8,
     /// `<name>/<clock>[/<channels>]` as offered, to be repeated in the answer; empty when not known.
@@ -106,7 +110,7 @@ pub(super) struct Layer {
 impl Offered {
     /// Interprets a section. `session` are the attributes that hold for all of them.
     pub(super) fn read(index: usize, media: Media, session: &[Attribute]) -> Result<Self, Refusal> {
-        let kind = match media.media.as_str() {
+        let kind = match media.name.as_str() {
             "audio" => Some(Kind::Audio),
             "video" => Some(Kind::Video),
             _ => None,
@@ -119,7 +123,7 @@ impl Offered {
             } else {
                 Vec::new()
             },
-            media: media.media,
+            media: media.name,
             proto: media.proto,
             first_format: media.formats.into_iter().next().unwrap_or_default(),
             port: media.port,
@@ -277,8 +281,8 @@ impl Offered {
 }
 
 /// The payload types of an `m=` line; those of RFC 3551 are known without `rtpmap`.
-fn payloads(media: &Media) -> Result<Vec<Payload>, Refusal> {
-    let mut payloads: Vec<Payload> = Vec::new();
+fn payloads(media: &Media) -> Result<Vec<Encoding>, Refusal> {
+    let mut payloads: Vec<Encoding> = Vec::new();
     for format in &media.formats {
         let Some(payload_type) = format
             .parse::<u8>()
@@ -306,7 +310,7 @@ fn payloads(media: &Media) -> Result<Vec<Payload>, Refusal> {
             9 => ("g722", 8000),
             _ => ("", 0),
         };
-        payloads.push(Payload {
+        payloads.push(Encoding {
             payload_type,
             rtpmap: String::new(),
             name: name.to_owned(),
@@ -320,7 +324,7 @@ fn payloads(media: &Media) -> Result<Vec<Payload>, Refusal> {
 }
 
 /// Whether a word of an attribute names this payload type.
-fn is(word: &str, payload: &Payload) -> bool {
+fn is(word: &str, payload: &Encoding) -> bool {
     word.parse() == Ok(payload.payload_type)
 }
 
@@ -473,9 +477,9 @@ fn streams(attributes: &[Attribute]) -> Vec<String> {
 
 /// The first word and the rest.
 pub(super) fn split_word(text: &str) -> (&str, &str) {
-    let text = text.trim_start();
-    text.split_once(char::is_whitespace)
-        .map_or((text, ""), |(word, rest)| (word, rest.trim()))
+    let text = text.trim_ascii_start();
+    text.split_once([' ', '\t'])
+        .map_or((text, ""), |(word, rest)| (word, rest.trim_ascii()))
 }
 
 /// Bytes of a mid.

@@ -1,6 +1,7 @@
 //! Offers as real clients send them, and the answers they get.
 
 mod checker;
+mod codecs;
 mod mutations;
 mod shapes;
 
@@ -381,4 +382,47 @@ fn an_extension_for_receiving_is_answered_as_one_for_sending() {
             .answer
             .contains("playout-delay")
     );
+}
+
+#[test]
+fn the_checker_misses_every_line_that_matters() {
+    let (_, offer) = PRESENTERS[1];
+    let answer = presented("chromium", offer).answer;
+    let optional = [
+        "a=rtcp-fb:",
+        "a=extmap:",
+        "a=msid-semantic",
+        "a=candidate:2",
+    ];
+    let lines: Vec<&str> = answer.split_inclusive("\r\n").collect();
+    assert!(lines.len() > 100);
+    for (index, line) in lines.iter().enumerate() {
+        if optional.iter().any(|prefix| line.starts_with(prefix)) {
+            continue;
+        }
+        let without: String = lines
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| *i != index)
+            .map(|(_, line)| *line)
+            .collect();
+
+        assert!(
+            !faults(offer, &without, Party::Presenter).is_empty(),
+            "without {line}"
+        );
+    }
+    for (found, wrong) in [
+        ("a=setup:passive", "a=setup:active"),
+        ("a=recvonly", "a=sendonly"),
+        ("a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack foo"),
+        ("a=extmap:4 ", "a=extmap:12 "),
+        ("BUNDLE 0 1", "BUNDLE 1 0"),
+        ("\r\n", "\n"),
+    ] {
+        assert!(
+            !faults(offer, &answer.replace(found, wrong), Party::Presenter).is_empty(),
+            "{wrong}"
+        );
+    }
 }

@@ -26,7 +26,7 @@ impl Transport {
             "ice-ufrag" => {
                 self.ufrag = Some(
                     ice_chars(value, 4).ok_or_else(|| attribute.malformed("4–256 ice-chars"))?,
-                )
+                );
             }
             "ice-pwd" => {
                 self.pwd = Some(
