@@ -1,1 +1,338 @@
 //! Wires the floors together, runs and drains them.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::addresses::{self, Interface};
+use crate::config::{self, Config, LogFormat, LogLevel};
+use crate::control::auth::{Auth, Identity, Right};
+use crate::control::stream::StreamName;
+use crate::control::tokens::{Secret, SecretError, Token};
+use crate::control::{self, Control};
+use crate::http::{Server, Tls};
+use crate::media::{CloseReason, Notice};
+use crate::metrics::Metrics;
+use crate::net;
+
+pub mod links;
+
+use links::{Links, Listening};
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// No key to sign tokens with.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// No media socket.
+    #[error(
+        "cannot open the media socket on {listen} (UDP): {source}; choose another address with --media or media.listen"
+    )]
+    Media {
+        /// The address wanted.
+        listen: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No HTTP server.
+    #[error("{0}; choose another address with --http or http.listen")]
+    HttpAddress(io::Error),
+    /// The HTTP server cannot start, or cannot go on.
+    #[error("{0}")]
+    Http(io::Error),
+    /// No threads, no signals.
+    #[error("the system refuses what a server needs: {0}")]
+    System(io::Error),
+    /// A bug of ours.
+    #[error("a metric is registered twice: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// How the server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everybody was told goodbye.
+    Drained,
+    /// Somebody was impatient: a second signal.
+    Forced,
+}
+
+/// The server before its first request.
+struct Ready {
+    media: net::Media,
+    control: Arc<Control>,
+    server: Server,
+    notices: mpsc::Receiver<Notice>,
+}
+
+/// Runs the server until SIGINT or SIGTERM.
+/// # Errors
+/// When it cannot start: an address is taken, the secret or a certificate is not usable.
+pub fn serve(config: &Config) -> Result<Ended, AppError> {
+    // Everything is started on the runtime, so that each floor may use it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(AppError::System)?;
+    let Ready {
+        media,
+        control,
+        server,
+        notices,
+    } = runtime.block_on(async { start(config) })?;
+
+    let pump = runtime.spawn(pump(notices, Arc::clone(&control)));
+    let ended = runtime.block_on(run(server, &control))?;
+    if ended == Ended::Drained {
+        media.stop();
+        // With the workers gone the queue ends; what is still in it are the last summaries.
+        let _ = runtime.block_on(async { tokio::time::timeout(LAST_NOTICES, pump).await });
+    }
+    runtime.shutdown_background();
+    Ok(ended)
+}
+
+/// Makes a token and the link to its page.
+/// # Errors
+/// When there is no secret and none can be made.
+pub fn token(
+    config: &Config,
+    identity: &Identity,
+    lifetime: Duration,
+) -> Result<(Token, String), AppError> {
+    let token = auth(config)?.sign(identity, lifetime);
+    let candidates = candidates(config, config.media.listen.port());
+    let links = Links::new(config, config.http.listen, &candidates);
+    let link = links.page(identity.right, identity.stream.as_ref(), &token);
+    Ok((token, link))
+}
+
+/// Sends log lines to standard error: the settings decide how many and in which form. Called once.
+pub fn log(config: &Config) {
+    let level = match config.log_level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    // The rtc family reports every bad packet by itself; a flood of those must not become a flood of lines.
+    let filter = EnvFilter::new(format!("warn,tribune={level},rtc=error"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    let text = match config.log_format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    if text {
+        lines.with_ansi(io::stderr().is_terminal()).init();
+    } else {
+        lines.json().flatten_event(true).init();
+    }
+}
+
+/// Starts floor by floor, the lowest first, and says where to find the result.
+fn start(config: &Config) -> Result<Ready, AppError> {
+    let auth = Arc::new(auth(config)?);
+    let metrics = Metrics::new();
+    let (sender, notices) = mpsc::channel(config.max_sessions * NOTICES_PER_SESSION);
+
+    let listen = config.media.listen;
+    let media = net::start(config.media.clone(), Arc::clone(&metrics), sender)
+        .map_err(|source| AppError::Media { listen, source })?;
+    let candidates = candidates(config, media.port());
+    let settings = control::Settings {
+        candidates: candidates.clone(),
+        policies: Arc::clone(&config.policies),
+        max_sessions: config.max_sessions,
+    };
+    let control = Control::new(media.handle(), settings, &metrics)?;
+
+    let mut http = config.http.clone();
+    if let Some(Tls::SelfSigned { names }) = &mut http.tls {
+        *names = links::certificate_names(config, &candidates, hostname());
+    }
+    let server =
+        Server::bind(http, Arc::clone(&control), Arc::clone(&auth), metrics).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::AddrInUse
+                | io::ErrorKind::AddrNotAvailable
+                | io::ErrorKind::PermissionDenied => AppError::HttpAddress(error),
+                _ => AppError::Http(error),
+            }
+        })?;
+
+    let at = Listening {
+        http: server.local_addr(),
+        media: SocketAddr::new(listen.ip(), media.port()),
+        candidates: &candidates,
+    };
+    welcome(config, &at, &auth);
+    Ok(Ready {
+        media,
+        control,
+        server,
+        notices,
+    })
+}
+
+/// Prints what a person needs to begin, with a token made for today.
+fn welcome(config: &Config, at: &Listening<'_>, auth: &Auth) {
+    let stream: StreamName = DEFAULT_STREAM.parse().expect("it is one, by test");
+    let subject = config::subject(Right::Publish, Some(&stream));
+    let identity = Identity {
+        subject,
+        stream: Some(stream.clone()),
+        right: Right::Publish,
+    };
+    let token = auth.sign(&identity, FIRST_TOKEN);
+    let text = Links::new(config, at.http, at.candidates).welcome(at, &stream, &token);
+    // Standard output may be closed; that is no reason not to serve.
+    let _ = writeln!(io::stdout().lock(), "{text}");
+    tracing::info!(http = %at.http, media = %at.media, candidates = ?at.candidates, "serving");
+}
+
+/// Serves until the first signal, then says goodbye to everybody; the second signal cuts that short.
+async fn run(server: Server, control: &Control) -> Result<Ended, AppError> {
+    let mut signals = Signals::new().map_err(AppError::System)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut serving = tokio::spawn(server.serve(async {
+        // An error means that `stop` is gone, which is a reason to stop as well.
+        let _ = stopped.await;
+    }));
+
+    tokio::select! {
+        () = signals.next() => {}
+        ended = &mut serving => {
+            let error = match ended {
+                Ok(Ok(())) => io::Error::other("the HTTP server stopped by itself"),
+                Ok(Err(error)) => error,
+                Err(error) => io::Error::other(error),
+            };
+            return Err(AppError::Http(error));
+        }
+    }
+
+    tracing::info!(sessions = control.sessions(), "draining");
+    control.drain();
+    control.close_all(CloseReason::Draining);
+    let goodbye = async {
+        // HTTP answers until the sessions are gone: their clients' DELETEs come now.
+        while control.sessions() > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let _ = stop.send(());
+        let _ = serving.await;
+    };
+    tokio::select! {
+        biased;
+        () = signals.next() => return Ok(Ended::Forced),
+        done = tokio::time::timeout(DRAIN, goodbye) => {
+            if done.is_err() {
+                tracing::warn!(sessions = control.sessions(), "not everybody left in time");
+            }
+        }
+    }
+    Ok(Ended::Drained)
+}
+
+/// Takes what the workers tell to control.
+async fn pump(mut notices: mpsc::Receiver<Notice>, control: Arc<Control>) {
+    while let Some(notice) = notices.recv().await {
+        control.notice(notice);
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn auth(config: &Config) -> Result<Auth, SecretError> {
+    let dir = config::state_dir(config, |name| std::env::var(name).ok());
+    let secret = Secret::load_or_create(&dir)?;
+    Ok(Auth::new(
+        secret,
+        config.tokens.clone(),
+        Arc::clone(&config.policies),
+    ))
+}
+
+fn candidates(config: &Config, port: u16) -> Vec<SocketAddr> {
+    let interfaces: Vec<Interface> = match if_addrs::get_if_addrs() {
+        Ok(found) => found
+            .into_iter()
+            .map(|interface| (interface.name.clone(), interface.ip()))
+            .collect(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot list this machine's addresses; set media.public_addresses");
+            Vec::new()
+        }
+    };
+    addresses::candidates(
+        config.media.listen,
+        port,
+        &config.public_addresses,
+        &interfaces,
+    )
+}
+
+/// This machine's name, when it can be part of a URL.
+fn hostname() -> Option<String> {
+    let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).ok()?;
+    let name = name.trim();
+    let good = !name.is_empty()
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.'));
+    good.then(|| name.to_owned())
+}
+
+/// The stream of the links that are printed at start.
+const DEFAULT_STREAM: &str = "live";
+/// How long their token is good: a day's work.
+const FIRST_TOKEN: Duration = Duration::from_hours(12);
+/// Goodbyes take at most this.
+const DRAIN: Duration = Duration::from_secs(4);
+/// After the workers ended.
+const LAST_NOTICES: Duration = Duration::from_millis(500);
+/// While draining.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Connected, a `Started` for each of two tracks, Closed: so all sessions may speak at once.
+const NOTICES_PER_SESSION: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_stream_has_a_good_name() {
+        assert!(DEFAULT_STREAM.parse::<StreamName>().is_ok());
+    }
+}
