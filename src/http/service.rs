@@ -98,16 +98,16 @@ impl App {
                 }
             },
         };
-        let closes =
-            answered.as_ref().is_err_and(leaves_body_unread) && parts.version < Version::HTTP_2;
+        let last = connection.requests.fetch_add(1, Ordering::Relaxed) + 1
+            >= self.limits.requests_per_connection;
+        if last {
+            connection.retire.notify_one();
+        }
+        let closes = last || answered.as_ref().is_err_and(leaves_body_unread);
+        let closes = closes && parts.version < Version::HTTP_2;
         let mut response = answered.unwrap_or_else(Problem::into_response);
         self.finish(&mut response, preflight, closes);
 
-        if connection.requests.fetch_add(1, Ordering::Relaxed) + 1
-            >= self.limits.requests_per_connection
-        {
-            connection.retire.notify_one();
-        }
         let (status, took) = (response.status(), started.elapsed());
         self.measures.request(word, &parts.method, status, took);
         tracing::debug!(
