@@ -17,8 +17,7 @@ fn main() -> io::Result<()> {
 
     let mut table = String::from("&[\n");
     for (name, path) in &files {
-        writeln!(table, "    ({name:?}, include_bytes!({path:?})),")
-            .expect("a String takes everything");
+        writeln!(table, "    ({name:?}, include_bytes!({path:?})),").expect("a String takes everything");
     }
     table.push(']');
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("web_files.rs");
@@ -29,9 +28,7 @@ fn main() -> io::Result<()> {
 fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let hidden = path
-            .file_name()
-            .is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
         if hidden {
             continue;
         }

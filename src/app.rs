@@ -77,16 +77,8 @@ struct Ready {
 /// When it cannot start: an address is taken, the secret or a certificate is not usable.
 pub fn serve(config: &Config) -> Result<Ended, AppError> {
     // Everything is started on the runtime, so that each floor may use it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(AppError::System)?;
-    let Ready {
-        media,
-        control,
-        server,
-        notices,
-    } = runtime.block_on(async { start(config) })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::System)?;
+    let Ready { media, control, server, notices } = runtime.block_on(async { start(config) })?;
 
     let pump = runtime.spawn(pump(notices, Arc::clone(&control)));
     let ended = runtime.block_on(run(server, &control))?;
@@ -102,11 +94,7 @@ pub fn serve(config: &Config) -> Result<Ended, AppError> {
 /// Makes a token and the link to its page.
 /// # Errors
 /// When there is no secret and none can be made.
-pub fn token(
-    config: &Config,
-    identity: &Identity,
-    lifetime: Duration,
-) -> Result<(Token, String), AppError> {
+pub fn token(config: &Config, identity: &Identity, lifetime: Duration) -> Result<(Token, String), AppError> {
     let token = auth(config)?.sign(identity, lifetime);
     let candidates = candidates(config, config.media.listen.port());
     let links = Links::new(config, config.http.listen, &candidates);
@@ -125,9 +113,7 @@ pub fn log(config: &Config) {
     };
     // The rtc family reports every bad packet by itself; a flood of those must not become a flood of lines.
     let filter = EnvFilter::new(format!("warn,tribune={level},rtc=error"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let text = match config.log_format {
         LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Text => true,
@@ -147,8 +133,7 @@ fn start(config: &Config) -> Result<Ready, AppError> {
     let (sender, notices) = mpsc::channel(config.max_sessions * NOTICES_PER_SESSION);
 
     let listen = config.media.listen;
-    let media = net::start(config.media.clone(), Arc::clone(&metrics), sender)
-        .map_err(|source| AppError::Media { listen, source })?;
+    let media = net::start(&config.media, &metrics, sender).map_err(|source| AppError::Media { listen, source })?;
     let candidates = candidates(config, media.port());
     let settings = control::Settings {
         candidates: candidates.clone(),
@@ -162,13 +147,11 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         *names = links::certificate_names(config, &candidates, hostname());
     }
     let server =
-        Server::bind(http, Arc::clone(&control), Arc::clone(&auth), metrics).map_err(|error| {
-            match error.kind() {
-                io::ErrorKind::AddrInUse
-                | io::ErrorKind::AddrNotAvailable
-                | io::ErrorKind::PermissionDenied => AppError::HttpAddress(error),
-                _ => AppError::Http(error),
+        Server::bind(http, Arc::clone(&control), Arc::clone(&auth), metrics).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied => {
+                AppError::HttpAddress(error)
             }
+            _ => AppError::Http(error),
         })?;
 
     let at = Listening {
@@ -177,23 +160,14 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         candidates: &candidates,
     };
     welcome(config, &at, &auth);
-    Ok(Ready {
-        media,
-        control,
-        server,
-        notices,
-    })
+    Ok(Ready { media, control, server, notices })
 }
 
 /// Prints what a person needs to begin, with a token made for today.
 fn welcome(config: &Config, at: &Listening<'_>, auth: &Auth) {
     let stream: StreamName = DEFAULT_STREAM.parse().expect("it is one, by test");
     let subject = config::subject(Right::Publish, Some(&stream));
-    let identity = Identity {
-        subject,
-        stream: Some(stream.clone()),
-        right: Right::Publish,
-    };
+    let identity = Identity { subject, stream: Some(stream.clone()), right: Right::Publish };
     let token = auth.sign(&identity, FIRST_TOKEN);
     let text = Links::new(config, at.http, at.candidates).welcome(at, &stream, &token);
     // Standard output may be closed; that is no reason not to serve.
@@ -260,10 +234,7 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     async fn next(&mut self) {
@@ -277,40 +248,25 @@ impl Signals {
 fn auth(config: &Config) -> Result<Auth, SecretError> {
     let dir = config::state_dir(config, |name| std::env::var(name).ok());
     let secret = Secret::load_or_create(&dir)?;
-    Ok(Auth::new(
-        secret,
-        config.tokens.clone(),
-        Arc::clone(&config.policies),
-    ))
+    Ok(Auth::new(secret, config.tokens.clone(), Arc::clone(&config.policies)))
 }
 
 fn candidates(config: &Config, port: u16) -> Vec<SocketAddr> {
     let interfaces: Vec<Interface> = match if_addrs::get_if_addrs() {
-        Ok(found) => found
-            .into_iter()
-            .map(|interface| (interface.name.clone(), interface.ip()))
-            .collect(),
+        Ok(found) => found.into_iter().map(|interface| (interface.name.clone(), interface.ip())).collect(),
         Err(error) => {
             tracing::warn!(%error, "cannot list this machine's addresses; set media.public_addresses");
             Vec::new()
         }
     };
-    addresses::candidates(
-        config.media.listen,
-        port,
-        &config.public_addresses,
-        &interfaces,
-    )
+    addresses::candidates(config.media.listen, port, &config.public_addresses, &interfaces)
 }
 
 /// This machine's name, when it can be part of a URL.
 fn hostname() -> Option<String> {
     let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).ok()?;
     let name = name.trim();
-    let good = !name.is_empty()
-        && name
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.'));
+    let good = !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.'));
     good.then(|| name.to_owned())
 }
 

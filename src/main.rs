@@ -99,15 +99,8 @@ impl RightArgs {
 
 impl Settings {
     fn load(&self) -> Result<Config, ConfigError> {
-        let flags = [
-            ("http.listen", &self.http),
-            ("media.listen", &self.media),
-            ("http.tls", &self.tls),
-        ];
-        let flags: Vec<_> = flags
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.clone()?)))
-            .collect();
+        let flags = [("http.listen", &self.http), ("media.listen", &self.media), ("http.tls", &self.tls)];
+        let flags: Vec<_> = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
         let of_environment = || std::env::var_os(config::CONFIG_VARIABLE).map(PathBuf::from);
         let file = self.config.clone().or_else(of_environment);
         Config::load(file.as_deref(), environment(), &flags)
@@ -131,11 +124,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version come this way too; a closed output is nobody's fault.
             let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
     match run(cli) {
@@ -177,14 +166,8 @@ fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
 
 fn token(settings: &Settings, args: TokenArgs) -> Result<ExitCode, Failure> {
     let (config, right) = (settings.load()?, args.right.right());
-    let subject = args
-        .subject
-        .unwrap_or_else(|| config::subject(right, args.stream.as_ref()));
-    let identity = Identity {
-        subject,
-        stream: args.stream,
-        right,
-    };
+    let subject = args.subject.unwrap_or_else(|| config::subject(right, args.stream.as_ref()));
+    let identity = Identity { subject, stream: args.stream, right };
     let (token, link) = app::token(&config, &identity, args.lifetime.0)?;
     writeln!(io::stdout(), "{}\n{link}", token.reveal())?;
     Ok(ExitCode::SUCCESS)
@@ -192,15 +175,12 @@ fn token(settings: &Settings, args: TokenArgs) -> Result<ExitCode, Failure> {
 
 /// Variables that are text; others cannot be meant for us.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn lifetime(text: &str) -> Result<Span, String> {
     match text.parse::<Span>() {
-        Ok(Span(time)) if time.as_secs() == 0 => {
-            Err("a token of no time is good for nothing".to_owned())
-        }
+        Ok(Span(time)) if time.as_secs() == 0 => Err("a token of no time is good for nothing".to_owned()),
         Ok(span) => Ok(span),
         Err(error) => Err(error.to_string()),
     }
@@ -208,11 +188,7 @@ fn lifetime(text: &str) -> Result<Span, String> {
 
 fn subject(text: &str) -> Result<String, String> {
     let good = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
-    if good {
-        Ok(text.to_owned())
-    } else {
-        Err("a name has 1–128 bytes and no control characters".to_owned())
-    }
+    if good { Ok(text.to_owned()) } else { Err("a name has 1–128 bytes and no control characters".to_owned()) }
 }
 
 const EXAMPLES: &str = "\
@@ -263,24 +239,10 @@ mod tests {
 
     #[test]
     fn settings_come_before_or_after_the_command() {
-        let parse = |line: &str| {
-            Cli::try_parse_from(line.split(' '))
-                .expect("good")
-                .settings
-                .http
-        };
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).expect("good").settings.http;
 
-        assert_eq!(
-            parse("tribune --http 127.0.0.1:1").as_deref(),
-            Some("127.0.0.1:1")
-        );
-        assert_eq!(
-            parse("tribune serve --http 127.0.0.1:1").as_deref(),
-            Some("127.0.0.1:1")
-        );
-        assert_eq!(
-            parse("tribune --http 127.0.0.1:1 serve").as_deref(),
-            Some("127.0.0.1:1")
-        );
+        assert_eq!(parse("tribune --http 127.0.0.1:1").as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(parse("tribune serve --http 127.0.0.1:1").as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(parse("tribune --http 127.0.0.1:1 serve").as_deref(), Some("127.0.0.1:1"));
     }
 }

@@ -18,9 +18,14 @@ pub struct Metrics {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            registry: Registry::new(),
-        })
+        Arc::new(Self { registry: Registry::new() })
+    }
+
+    /// Shows what these media threads count.
+    /// # Errors
+    /// When it was called before.
+    pub fn show_media(&self, workers: Vec<Arc<WorkerCounters>>) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(MediaCollector::new(workers)?))
     }
 
     /// The Prometheus text format.
@@ -91,10 +96,7 @@ impl WorkerCounters {
     pub fn add(&self, count: Count, n: u64) {
         // One writer: a load and a store are cheaper than a locked addition.
         let counter = &self.0[count as usize];
-        counter.store(
-            counter.load(Ordering::Relaxed).wrapping_add(n),
-            Ordering::Relaxed,
-        );
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// Reads.
@@ -130,20 +132,13 @@ impl Collector for MediaCollector {
     fn collect(&self) -> Vec<MetricFamily> {
         for (count, name, label, value, _) in COUNTS {
             let values: &[&str] = if label.is_empty() { &[] } else { &[value] };
-            let Some(Ok(shown)) = self
-                .families
-                .get(name)
-                .map(|f| f.get_metric_with_label_values(values))
-            else {
+            let Some(Ok(shown)) = self.families.get(name).map(|f| f.get_metric_with_label_values(values)) else {
                 continue;
             };
             let sum: u64 = self.workers.iter().map(|w| w.get(*count)).sum();
             shown.inc_by(sum.saturating_sub(shown.get()));
         }
-        self.families
-            .values()
-            .flat_map(Collector::collect)
-            .collect()
+        self.families.values().flat_map(Collector::collect).collect()
     }
 }
 
@@ -154,9 +149,7 @@ mod tests {
     #[test]
     fn threads_are_summed() {
         let metrics = Metrics::new();
-        let workers: Vec<_> = (0..2)
-            .map(|_| Arc::new(WorkerCounters::default()))
-            .collect();
+        let workers: Vec<_> = (0..2).map(|_| Arc::new(WorkerCounters::default())).collect();
         metrics.show_media(workers.clone()).expect("shown once");
 
         workers[0].add(Count::PacketsForwarded, 3);
@@ -164,10 +157,7 @@ mod tests {
         workers[1].add(Count::Panics, 1);
 
         let text = metrics.render().expect("consistent families");
-        assert!(
-            text.contains("tribune_rtp_packets_total{direction=\"out\"} 7"),
-            "{text}"
-        );
+        assert!(text.contains("tribune_rtp_packets_total{direction=\"out\"} 7"), "{text}");
         assert!(text.contains("tribune_session_panics_total 1"), "{text}");
     }
 }

@@ -13,8 +13,7 @@ struct Home(PathBuf);
 
 impl Home {
     fn new(name: &str) -> Self {
-        let path =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("a directory");
         Self(path)
     }
@@ -22,13 +21,8 @@ impl Home {
     /// The command, without anything of the environment that could be a setting.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tribune"));
-        command
-            .args(words)
-            .current_dir(&self.0)
-            .stdin(Stdio::null());
-        command
-            .env_clear()
-            .env("TRIBUNE_STATE_DIR", self.0.join("state"));
+        command.args(words).current_dir(&self.0).stdin(Stdio::null());
+        command.env_clear().env("TRIBUNE_STATE_DIR", self.0.join("state"));
         command
     }
 
@@ -57,10 +51,7 @@ fn text(bytes: &[u8]) -> String {
 fn the_shipped_file_is_exactly_the_default() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml");
 
-    assert_eq!(
-        Config::load(Some(&shipped), std::iter::empty(), &[]).expect("good"),
-        Config::default()
-    );
+    assert_eq!(Config::load(Some(&shipped), std::iter::empty(), &[]).expect("good"), Config::default());
 }
 
 #[test]
@@ -68,24 +59,13 @@ fn a_wrong_configuration_is_told_in_one_line_and_with_code_64() {
     let home = Home::new("wrong");
     let file = home.file("[http]\nlisten = \"[::]:8080\"\nlisen = \"\"\n");
 
-    for words in [
-        &["config", "check", &file][..],
-        &["--config", &file],
-        &["serve", "--http", "nowhere"],
-    ] {
+    for words in [&["config", "check", &file][..], &["--config", &file], &["serve", "--http", "nowhere"]] {
         let output = home.run(words);
         let error = text(&output.stderr);
-        assert_eq!(
-            (output.status.code(), error.lines().count()),
-            (Some(64), 1),
-            "{words:?}: {error}"
-        );
+        assert_eq!((output.status.code(), error.lines().count()), (Some(64), 1), "{words:?}: {error}");
     }
     let error = text(&home.run(&["config", "check", &file]).stderr);
-    assert!(
-        error.contains("my.toml:3: http.lisen: unknown field"),
-        "{error}"
-    );
+    assert!(error.contains("my.toml:3: http.lisen: unknown field"), "{error}");
 }
 
 #[test]
@@ -100,12 +80,7 @@ fn a_good_configuration_is_called_good() {
 fn wrong_usage_has_code_64_and_help_has_0() {
     let home = Home::new("usage");
 
-    for words in [
-        &["sing"][..],
-        &["token"],
-        &["token", "--stream", "talk"],
-        &["--http"],
-    ] {
+    for words in [&["sing"][..], &["token"], &["token", "--stream", "talk"], &["--http"]] {
         assert_eq!(home.run(words).status.code(), Some(64), "{words:?}");
     }
     for words in [&["--help"][..], &["--version"], &["token", "--help"]] {
@@ -121,9 +96,7 @@ fn a_token_is_printed_with_its_link() {
     let printed = text(&output.stdout);
     let lines: Vec<&str> = printed.lines().collect();
 
-    let [token, link] = lines[..] else {
-        panic!("two lines: {printed}")
-    };
+    let [token, link] = lines[..] else { panic!("two lines: {printed}") };
     assert!(token.starts_with("trb1."));
     assert_eq!(link, format!("http://localhost:8080/publish/talk#{token}"));
 }
@@ -145,20 +118,12 @@ fn an_exposed_secret_is_refused_with_code_74() {
 #[test]
 fn a_port_in_use_is_named_with_the_remedy_and_code_74() {
     let home = Home::new("port");
-    let (tcp, udp) = (
-        TcpListener::bind("127.0.0.1:0").expect("a port"),
-        UdpSocket::bind("127.0.0.1:0").expect("a port"),
-    );
+    let (tcp, udp) =
+        (TcpListener::bind("127.0.0.1:0").expect("a port"), UdpSocket::bind("127.0.0.1:0").expect("a port"));
     let any = "127.0.0.1:0".to_owned();
-    let (http, media) = (
-        tcp.local_addr().expect("bound").to_string(),
-        udp.local_addr().expect("bound").to_string(),
-    );
+    let (http, media) = (tcp.local_addr().expect("bound").to_string(), udp.local_addr().expect("bound").to_string());
 
-    for (http, media, taken, flag) in [
-        (&http, &any, &http, "--http"),
-        (&any, &media, &media, "--media"),
-    ] {
+    for (http, media, taken, flag) in [(&http, &any, &http, "--http"), (&any, &media, &media, "--media")] {
         let output = home.run(&["serve", "--http", http, "--media", media]);
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(74), "{error}");
@@ -174,13 +139,8 @@ struct Server {
 
 impl Server {
     fn start(home: &Home) -> Self {
-        let mut command =
-            home.command(&["serve", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0"]);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("started");
+        let mut command = home.command(&["serve", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut welcome = String::new();
         // The block ends with an empty line; there is one after its first line too.
@@ -195,13 +155,7 @@ impl Server {
 
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &pid])
-                .status()
-                .expect("started")
-                .success()
-        );
+        assert!(Command::new("kill").args([name, &pid]).status().expect("started").success());
     }
 }
 

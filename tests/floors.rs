@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first.
-const FLOORS: [&str; 11] = [
-    "metrics", "wire", "peer", "media", "net", "relay", "control", "http", "config", "app", "main",
-];
+const FLOORS: [&str; 11] =
+    ["metrics", "wire", "peer", "media", "net", "relay", "control", "http", "config", "app", "main"];
 
 /// The index of a floor.
 fn floor(name: &str) -> Option<usize> {
@@ -32,11 +31,7 @@ fn named(source: &str) -> Vec<(usize, String)> {
                 continue;
             }
             let line = code[..at].matches('\n').count() + 1;
-            found.extend(
-                first_segments(&code[at + root.len()..])
-                    .into_iter()
-                    .map(|name| (line, name)),
-            );
+            found.extend(first_segments(&code[at + root.len()..]).into_iter().map(|name| (line, name)));
         }
     }
     found
@@ -44,12 +39,8 @@ fn named(source: &str) -> Vec<(usize, String)> {
 
 /// The first segments of a path or of a group of paths: `a::b` → a; `{a::{b, c}, d as e}` → a, d.
 fn first_segments(path: &str) -> Vec<String> {
-    let word = |text: &str| -> String {
-        text.trim_start()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
-    };
+    let word =
+        |text: &str| -> String { text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
     let Some(group) = path.trim_start().strip_prefix('{') else {
         return vec![word(path)];
     };
@@ -75,11 +66,7 @@ fn first_segments(path: &str) -> Vec<String> {
 
 /// The text with line comments blanked; lines stay lines. Links in doc comments may point up.
 fn without_comments(source: &str) -> String {
-    source
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n")
+    source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 /// Where a file of this floor names a floor that is not below it. Its own floor is fine.
@@ -89,9 +76,7 @@ fn upward(file: &Path, source: &str) -> Vec<String> {
     };
     let above = |name: &str| floor(name) > floor(own);
     let wrong = named(source).into_iter().filter(|(_, name)| above(name));
-    wrong
-        .map(|(line, name)| format!("{}:{line}: {own} names {name}", file.display()))
-        .collect()
+    wrong.map(|(line, name)| format!("{}:{line}: {own} names {name}", file.display())).collect()
 }
 
 /// All `.rs` files below a directory.
@@ -120,10 +105,7 @@ fn no_floor_names_a_floor_above_it() {
     let mut wrong = Vec::new();
     for file in files {
         let source = fs::read_to_string(&file).expect("text");
-        wrong.extend(upward(
-            file.strip_prefix(src()).expect("below src"),
-            &source,
-        ));
+        wrong.extend(upward(file.strip_prefix(src()).expect("below src"), &source));
     }
 
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -134,11 +116,7 @@ fn every_module_of_the_house_is_on_a_floor() {
     let lib = fs::read_to_string(src().join("lib.rs")).expect("text");
     let modules: Vec<&str> = lib
         .lines()
-        .filter_map(|line| {
-            line.trim_start_matches("pub ")
-                .strip_prefix("mod ")?
-                .strip_suffix(';')
-        })
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'))
         .collect();
     assert!(modules.len() > 5, "there are modules");
 
@@ -151,14 +129,8 @@ fn every_module_of_the_house_is_on_a_floor() {
 fn an_upward_import_is_found_however_it_is_written() {
     let upward_imports = [
         ("wire/rtp.rs", "use crate::media::Role;"),
-        (
-            "wire/sdp/mod.rs",
-            "    use crate::{metrics::Metrics, peer::Peer};",
-        ),
-        (
-            "peer/mod.rs",
-            "use crate::{\n    wire::{rtp, stun},\n    net as sockets,\n};",
-        ),
+        ("wire/sdp/mod.rs", "    use crate::{metrics::Metrics, peer::Peer};"),
+        ("peer/mod.rs", "use crate::{\n    wire::{rtp, stun},\n    net as sockets,\n};"),
         ("media/mod.rs", "fn a() -> crate::net::Handle { }"),
         ("metrics.rs", "pub(in crate::http) fn a() {}"),
         ("control/mod.rs", "pub use crate::http;"),
@@ -175,34 +147,15 @@ fn an_upward_import_is_found_however_it_is_written() {
 #[test]
 fn what_points_down_or_stays_is_fine() {
     let good = [
-        (
-            "wire/rtp.rs",
-            "use crate::wire::seq; use crate::metrics::Metrics; use super::*;",
-        ),
-        (
-            "config/mod.rs",
-            "use crate::{http, net}; use crate::control::{self, auth::Right};",
-        ),
-        (
-            "main.rs",
-            "use tribune::app::{self, AppError}; use tribune::config::Config;",
-        ),
-        (
-            "media/mod.rs",
-            "/// See [`crate::net::Handle`].\n// crate::http is far away",
-        ),
+        ("wire/rtp.rs", "use crate::wire::seq; use crate::metrics::Metrics; use super::*;"),
+        ("config/mod.rs", "use crate::{http, net}; use crate::control::{self, auth::Right};"),
+        ("main.rs", "use tribune::app::{self, AppError}; use tribune::config::Config;"),
+        ("media/mod.rs", "/// See [`crate::net::Handle`].\n// crate::http is far away"),
         ("lib.rs", "use crate::http::Server;"),
-        (
-            "wire/rtp.rs",
-            "use my_crate::http::Server; use aws_tribune::net;",
-        ),
+        ("wire/rtp.rs", "use my_crate::http::Server; use aws_tribune::net;"),
     ];
 
     for (file, source) in good {
-        assert_eq!(
-            upward(Path::new(file), source),
-            Vec::<String>::new(),
-            "{file}: {source}"
-        );
+        assert_eq!(upward(Path::new(file), source), Vec::<String>::new(), "{file}: {source}");
     }
 }

@@ -23,17 +23,10 @@ pub struct Links {
 impl Links {
     /// For a server that listens on `http` and is reached at `candidates`, the best first.
     pub fn new(config: &Config, http: SocketAddr, candidates: &[SocketAddr]) -> Self {
-        let scheme = if config.http.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if config.http.tls.is_some() { "https" } else { "http" };
         let url = |host: String| format!("{scheme}://{host}:{}", http.port());
         let ip = http.ip().to_canonical();
-        let other = candidates
-            .iter()
-            .map(SocketAddr::ip)
-            .find(|ip| !ip.is_loopback());
+        let other = candidates.iter().map(SocketAddr::ip).find(|ip| !ip.is_loopback());
 
         let (here, elsewhere) = if let Some(public) = &config.http.public_url {
             (public.clone(), Some(public.clone()))
@@ -42,11 +35,7 @@ impl Links {
         } else {
             (url(host(ip)), (!ip.is_loopback()).then(|| url(host(ip))))
         };
-        Self {
-            here,
-            elsewhere,
-            self_signed: matches!(config.http.tls, Some(Tls::SelfSigned { .. })),
-        }
+        Self { here, elsewhere, self_signed: matches!(config.http.tls, Some(Tls::SelfSigned { .. })) }
     }
 
     /// The page that a token is for. The token is in the fragment, which no browser ever sends.
@@ -77,60 +66,32 @@ impl Links {
         line("  Service", "WHIP");
         line("  Server", &format!("{}/whip/{stream}", self.here));
         line("  Bearer Token", token.reveal());
-        if let Some(elsewhere) = self
-            .elsewhere
-            .as_ref()
-            .filter(|elsewhere| **elsewhere != self.here)
-        {
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|elsewhere| **elsewhere != self.here) {
             line("  from elsewhere", &format!("{elsewhere}/whip/{stream}"));
         }
         if self.self_signed {
-            line(
-                "",
-                "(OBS does not take a self-signed certificate: use plain HTTP for it, or a real one)",
-            );
+            line("", "(OBS does not take a self-signed certificate: use plain HTTP for it, or a real one)");
         }
-        line(
-            "Present by browser",
-            &self.page(Right::Publish, Some(stream), token),
-        );
+        line("Present by browser", &self.page(Right::Publish, Some(stream), token));
         if !self.gives_cameras() {
-            line(
-                "",
-                "(no camera there: browsers want https or localhost; try --tls self-signed)",
-            );
+            line("", "(no camera there: browsers want https or localhost; try --tls self-signed)");
         }
         line("Watch", &format!("{}/watch/{stream}", self.of_viewers()));
         if self.self_signed {
-            line(
-                "",
-                "(the browser warns that it does not know this certificate: it was made by this server just now;",
-            );
-            line(
-                "",
-                "on your own network choose \"Advanced\" and go on; the connection is encrypted all the same)",
-            );
+            line("", "(the browser warns that it does not know this certificate: it was made by this server just now;");
+            line("", "on your own network choose \"Advanced\" and go on; the connection is encrypted all the same)");
         }
         let candidates: Vec<String> = at.candidates.iter().map(ToString::to_string).collect();
         line("Media goes to", &candidates.join(", "));
         line("", "(wrong for your viewers? Set media.public_addresses)");
-        line(
-            "More tokens",
-            "tribune token --stream talk --publish --for 2h",
-        );
-        line(
-            "",
-            "(the token above is for 12 hours; anybody who has it can present)",
-        );
+        line("More tokens", "tribune token --stream talk --publish --for 2h");
+        line("", "(the token above is for 12 hours; anybody who has it can present)");
         text
     }
 
     /// Where a presenter's browser gives its camera: this machine, or https.
     fn of_presenter(&self) -> &str {
-        let secure = self
-            .elsewhere
-            .as_ref()
-            .filter(|url| url.starts_with("https://"));
+        let secure = self.elsewhere.as_ref().filter(|url| url.starts_with("https://"));
         secure.unwrap_or(&self.here)
     }
 
@@ -141,14 +102,7 @@ impl Links {
     /// Browsers give cameras to secure contexts only (W3C Secure Contexts §3.1).
     fn gives_cameras(&self) -> bool {
         let url = self.of_presenter();
-        [
-            "https://",
-            "http://localhost",
-            "http://127.",
-            "http://[::1]",
-        ]
-        .iter()
-        .any(|secure| url.starts_with(secure))
+        ["https://", "http://localhost", "http://127.", "http://[::1]"].iter().any(|secure| url.starts_with(secure))
     }
 }
 
@@ -164,30 +118,12 @@ pub struct Listening<'a> {
 }
 
 /// Names for a certificate of our own making: this machine, by every name that somebody could type.
-pub fn certificate_names(
-    config: &Config,
-    candidates: &[SocketAddr],
-    hostname: Option<String>,
-) -> Vec<String> {
+pub fn certificate_names(config: &Config, candidates: &[SocketAddr], hostname: Option<String>) -> Vec<String> {
     let mut names = vec!["localhost".to_owned()];
-    names.extend(
-        [
-            IpAddr::from(Ipv4Addr::LOCALHOST),
-            Ipv6Addr::LOCALHOST.into(),
-        ]
-        .map(|ip| ip.to_string()),
-    );
-    names.extend(
-        candidates
-            .iter()
-            .map(|candidate| candidate.ip().to_string()),
-    );
+    names.extend([IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].map(|ip| ip.to_string()));
+    names.extend(candidates.iter().map(|candidate| candidate.ip().to_string()));
     names.extend(hostname);
-    let public = config
-        .http
-        .public_url
-        .as_deref()
-        .and_then(|url| url.split_once("://"));
+    let public = config.http.public_url.as_deref().and_then(|url| url.split_once("://"));
     names.extend(public.map(|(_, host)| without_port(host).to_owned()));
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
@@ -230,11 +166,7 @@ mod tests {
     }
 
     fn links(config: &Config, http: &str) -> Links {
-        Links::new(
-            config,
-            http.parse().expect("an address"),
-            &[([192, 168, 1, 5], 8080).into()],
-        )
+        Links::new(config, http.parse().expect("an address"), &[([192, 168, 1, 5], 8080).into()])
     }
 
     fn token() -> Token {
@@ -243,11 +175,7 @@ mod tests {
         let dir = std::env::temp_dir().join(name);
         let secret = Secret::load_or_create(&dir).expect("a secret");
         std::fs::remove_dir_all(&dir).expect("removed");
-        let who = Identity {
-            subject: "a".to_owned(),
-            stream: Some(live()),
-            right: Right::Publish,
-        };
+        let who = Identity { subject: "a".to_owned(), stream: Some(live()), right: Right::Publish };
         secret.sign(&who, Duration::from_secs(60), SystemTime::now())
     }
 
@@ -263,14 +191,8 @@ mod tests {
         let publish = links.page(Right::Publish, Some(&live()), &token);
         let watch = links.page(Right::Watch, Some(&live()), &token);
 
-        assert_eq!(
-            publish,
-            format!("http://localhost:8080/publish/live#{}", token.reveal())
-        );
-        assert_eq!(
-            watch,
-            format!("http://192.168.1.5:8080/watch/live#{}", token.reveal())
-        );
+        assert_eq!(publish, format!("http://localhost:8080/publish/live#{}", token.reveal()));
+        assert_eq!(watch, format!("http://192.168.1.5:8080/watch/live#{}", token.reveal()));
         assert!(links.gives_cameras());
     }
 
@@ -286,10 +208,7 @@ mod tests {
 
     #[test]
     fn a_public_url_is_used_for_everything() {
-        let links = links(
-            &config(None, Some("https://live.example.org")),
-            "127.0.0.1:8080",
-        );
+        let links = links(&config(None, Some("https://live.example.org")), "127.0.0.1:8080");
 
         assert_eq!(
             (links.of_presenter(), links.of_viewers()),
@@ -316,15 +235,7 @@ mod tests {
         let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080));
         let token = token();
 
-        let text = links.welcome(
-            &Listening {
-                http: any,
-                media: any,
-                candidates: &candidates,
-            },
-            &live(),
-            &token,
-        );
+        let text = links.welcome(&Listening { http: any, media: any, candidates: &candidates }, &live(), &token);
 
         for part in [
             "Service           WHIP",
@@ -345,39 +256,18 @@ mod tests {
         let links = links(&config(None, None), "192.168.1.5:8080");
         let any = SocketAddr::from(([192, 168, 1, 5], 8080));
 
-        let text = links.welcome(
-            &Listening {
-                http: any,
-                media: any,
-                candidates: &[any],
-            },
-            &live(),
-            &token(),
-        );
+        let text = links.welcome(&Listening { http: any, media: any, candidates: &[any] }, &live(), &token());
 
         assert!(text.contains("--tls self-signed"), "{text}");
     }
 
     #[test]
     fn a_certificate_is_for_every_name_of_the_machine_once() {
-        let candidates = [
-            ([192, 168, 1, 5], 8080).into(),
-            ([127, 0, 0, 1], 8080).into(),
-        ];
+        let candidates = [([192, 168, 1, 5], 8080).into(), ([127, 0, 0, 1], 8080).into()];
         let config = config(self_signed(), Some("https://[2001:db8::5]:8443"));
 
         let names = certificate_names(&config, &candidates, Some("studio".to_owned()));
 
-        assert_eq!(
-            names,
-            [
-                "localhost",
-                "127.0.0.1",
-                "::1",
-                "192.168.1.5",
-                "studio",
-                "2001:db8::5"
-            ]
-        );
+        assert_eq!(names, ["localhost", "127.0.0.1", "::1", "192.168.1.5", "studio", "2001:db8::5"]);
     }
 }

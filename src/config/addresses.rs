@@ -11,12 +11,7 @@ pub type Interface = (String, IpAddr);
 /// before IPv6, public before private, because there are clients that try the first one only. Loopback addresses are
 /// there only when there is nothing else: browsers reach this machine at its other addresses too, and not all of them
 /// take a loopback candidate.
-pub fn candidates(
-    listen: SocketAddr,
-    port: u16,
-    public: &[IpAddr],
-    interfaces: &[Interface],
-) -> Vec<SocketAddr> {
+pub fn candidates(listen: SocketAddr, port: u16, public: &[IpAddr], interfaces: &[Interface]) -> Vec<SocketAddr> {
     let mut found: Vec<IpAddr> = public.iter().map(IpAddr::to_canonical).collect();
     if listen.ip().is_unspecified() {
         found.extend(own(listen.is_ipv6(), interfaces));
@@ -36,34 +31,21 @@ pub fn candidates(
 
 /// The addresses of this machine, the best first.
 fn own(takes_ipv6: bool, interfaces: &[Interface]) -> Vec<IpAddr> {
-    let usable = |ip: IpAddr| {
-        rank(ip)
-            .filter(|_| takes_ipv6 || ip.is_ipv4())
-            .map(|rank| (rank, ip))
-    };
+    let usable = |ip: IpAddr| rank(ip).filter(|_| takes_ipv6 || ip.is_ipv4()).map(|rank| (rank, ip));
     let of = |wanted: fn(&str) -> bool| {
-        let mut ranked: Vec<_> = interfaces
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .filter_map(|(_, ip)| usable(*ip))
-            .collect();
+        let mut ranked: Vec<_> =
+            interfaces.iter().filter(|(name, _)| wanted(name)).filter_map(|(_, ip)| usable(*ip)).collect();
         ranked.sort_by_key(|(rank, _)| *rank);
         ranked.into_iter().map(|(_, ip)| ip).collect::<Vec<_>>()
     };
     let real = of(|name| !is_of_containers(name));
     let any = if real.is_empty() { of(|_| true) } else { real };
-    if any.is_empty() {
-        vec![Ipv4Addr::LOCALHOST.into()]
-    } else {
-        any
-    }
+    if any.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { any }
 }
 
 /// Addresses of container bridges are of no use to anybody outside.
 fn is_of_containers(interface: &str) -> bool {
-    ["docker", "br-", "veth", "virbr", "cni", "flannel"]
-        .iter()
-        .any(|prefix| interface.starts_with(prefix))
+    ["docker", "br-", "veth", "virbr", "cni", "flannel"].iter().any(|prefix| interface.starts_with(prefix))
 }
 
 /// The smaller the better; `None`: not a candidate.
@@ -91,20 +73,9 @@ mod tests {
     fn of(listen: &str, public: &[&str], interfaces: &[(&str, &str)]) -> Vec<String> {
         let ip = |text: &&str| text.parse::<IpAddr>().expect("an address");
         let public: Vec<_> = public.iter().map(ip).collect();
-        let interfaces: Vec<_> = interfaces
-            .iter()
-            .map(|(name, address)| ((*name).to_owned(), ip(address)))
-            .collect();
-        let candidates = candidates(
-            listen.parse().expect("an address"),
-            8080,
-            &public,
-            &interfaces,
-        );
-        candidates
-            .into_iter()
-            .map(|candidate| candidate.ip().to_string())
-            .collect()
+        let interfaces: Vec<_> = interfaces.iter().map(|(name, address)| ((*name).to_owned(), ip(address))).collect();
+        let candidates = candidates(listen.parse().expect("an address"), 8080, &public, &interfaces);
+        candidates.into_iter().map(|candidate| candidate.ip().to_string()).collect()
     }
 
     const MACHINE: [(&str, &str); 8] = [
@@ -120,18 +91,12 @@ mod tests {
 
     #[test]
     fn public_ipv4_comes_first_and_ipv6_last() {
-        assert_eq!(
-            of("[::]:8080", &[], &MACHINE),
-            ["203.0.113.5", "192.168.1.5", "2001:db8::5", "fd00::5"]
-        );
+        assert_eq!(of("[::]:8080", &[], &MACHINE), ["203.0.113.5", "192.168.1.5", "2001:db8::5", "fd00::5"]);
     }
 
     #[test]
     fn an_ipv4_socket_has_no_ipv6_candidates() {
-        assert_eq!(
-            of("0.0.0.0:8080", &[], &MACHINE),
-            ["203.0.113.5", "192.168.1.5"]
-        );
+        assert_eq!(of("0.0.0.0:8080", &[], &MACHINE), ["203.0.113.5", "192.168.1.5"]);
     }
 
     #[test]
@@ -146,10 +111,7 @@ mod tests {
     fn a_socket_on_one_address_is_reached_there_only() {
         assert_eq!(of("192.168.1.5:8080", &[], &MACHINE), ["192.168.1.5"]);
         assert_eq!(of("127.0.0.1:8080", &[], &MACHINE), ["127.0.0.1"]);
-        assert_eq!(
-            of("10.0.0.5:8080", &["203.0.113.9"], &MACHINE),
-            ["203.0.113.9", "10.0.0.5"]
-        );
+        assert_eq!(of("10.0.0.5:8080", &["203.0.113.9"], &MACHINE), ["203.0.113.9", "10.0.0.5"]);
     }
 
     #[test]
@@ -164,10 +126,7 @@ mod tests {
     #[test]
     fn there_are_never_many() {
         let many: Vec<String> = (1..100).map(|n| format!("10.0.0.{n}")).collect();
-        let interfaces: Vec<_> = many
-            .iter()
-            .map(|address| ("eth0", address.as_str()))
-            .collect();
+        let interfaces: Vec<_> = many.iter().map(|address| ("eth0", address.as_str())).collect();
 
         assert_eq!(of("[::]:8080", &[], &interfaces).len(), MOST);
     }

@@ -20,19 +20,11 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, BadSpan> {
         let bad = || BadSpan(text.chars().take(40).collect());
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let number: u64 = number.parse().map_err(|_| bad())?;
-        let (_, millis) = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(bad)?;
-        number
-            .checked_mul(*millis)
-            .map(|millis| Self(Duration::from_millis(millis)))
-            .ok_or_else(bad)
+        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
+        number.checked_mul(*millis).map(|millis| Self(Duration::from_millis(millis))).ok_or_else(bad)
     }
 }
 
@@ -40,9 +32,7 @@ impl fmt::Display for Span {
     /// In the largest unit that says it exactly.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        let exact = UNITS
-            .iter()
-            .find(|(_, unit)| millis > 0 && millis.is_multiple_of(u128::from(*unit)));
+        let exact = UNITS.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(u128::from(*unit)));
         match exact {
             Some((name, unit)) => write!(f, "{}{name}", millis / u128::from(*unit)),
             None => f.write_str("0s"),
@@ -58,20 +48,12 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
 /// Milliseconds of each unit, the largest first.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 #[cfg(test)]
 mod tests {
@@ -79,14 +61,8 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written_with_their_unit() {
-        let cases = [
-            ("500ms", 500),
-            ("5s", 5_000),
-            ("2m", 120_000),
-            ("12h", 43_200_000),
-            ("7d", 604_800_000),
-            ("0s", 0),
-        ];
+        let cases =
+            [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("12h", 43_200_000), ("7d", 604_800_000), ("0s", 0)];
 
         for (text, millis) in cases {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(millis))));
@@ -97,18 +73,7 @@ mod tests {
 
     #[test]
     fn a_number_without_its_unit_is_refused() {
-        for bad in [
-            "",
-            "5",
-            "s",
-            "5 s",
-            "-5s",
-            "5.5s",
-            "5S",
-            "5w",
-            "99999999999999999999s",
-            "18446744073709551615d",
-        ] {
+        for bad in ["", "5", "s", "5 s", "-5s", "5.5s", "5S", "5w", "99999999999999999999s", "18446744073709551615d"] {
             assert!(bad.parse::<Span>().is_err(), "{bad:?}");
         }
     }

@@ -189,20 +189,10 @@ impl File {
     /// When it is not TOML, a key is unknown or a value is not of its key's type; with the line.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| {
-            let (line, key) = error
-                .span()
-                .map_or((1, String::new()), |span| place(text, span.start));
+            let (line, key) = error.span().map_or((1, String::new()), |span| place(text, span.start));
             let found = told(&key, &error);
-            let key = if key.is_empty() {
-                key
-            } else {
-                format!("{key}: ")
-            };
-            ConfigError::File {
-                path: path.to_owned(),
-                line,
-                message: format!("{key}{found}"),
-            }
+            let key = if key.is_empty() { key } else { format!("{key}: ") };
+            ConfigError::File { path: path.to_owned(), line, message: format!("{key}{found}") }
         })
     }
 
@@ -224,41 +214,27 @@ impl File {
     /// # Errors
     /// When there is no such key or the text is not a value of its type.
     pub(super) fn set(&mut self, by: Source, key: &str, text: &str) -> Result<(), ConfigError> {
-        let wrong = |message: String| ConfigError::Setting {
-            by: by.clone(),
-            message,
-        };
+        let wrong = |message: String| ConfigError::Setting { by: by.clone(), message };
         let mut table = self.table();
         let slot = match key.split_once('.') {
-            Some((section, key)) => table
-                .get_mut(section)
-                .and_then(|section| section.get_mut(key)),
+            Some((section, key)) => table.get_mut(section).and_then(|section| section.get_mut(key)),
             None => table.get_mut(key),
         };
         let slot = slot.ok_or_else(|| wrong(format!("there is no setting {key}")))?;
         *slot = match slot {
             Value::String(_) => Value::String(text.to_owned()),
-            Value::Integer(_) => Value::Integer(
-                text.parse()
-                    .map_err(|_| wrong(format!("{text:?} is not a number")))?,
-            ),
-            Value::Boolean(_) => Value::Boolean(
-                text.parse()
-                    .map_err(|_| wrong(format!("{text:?} is not true or false")))?,
-            ),
+            Value::Integer(_) => Value::Integer(text.parse().map_err(|_| wrong(format!("{text:?} is not a number")))?),
+            Value::Boolean(_) => {
+                Value::Boolean(text.parse().map_err(|_| wrong(format!("{text:?} is not true or false")))?)
+            }
             Value::Array(_) if !text.trim_start().starts_with('[') => {
-                let items = text
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty());
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
             }
             // What is wrong in there may be a token, so it is not repeated.
             _ => inline(text).ok_or_else(|| wrong("not a TOML value".to_owned()))?,
         };
-        *self = table
-            .try_into()
-            .map_err(|error: toml::de::Error| wrong(told(key, &error)))?;
+        *self = table.try_into().map_err(|error: toml::de::Error| wrong(told(key, &error)))?;
         Ok(())
     }
 
@@ -281,9 +257,7 @@ fn told(key: &str, error: &toml::de::Error) -> String {
 
 /// A TOML value on its own.
 fn inline(text: &str) -> Option<Value> {
-    toml::from_str::<Table>(&format!("value = {text}"))
-        .ok()?
-        .remove("value")
+    toml::from_str::<Table>(&format!("value = {text}")).ok()?.remove("value")
 }
 
 /// Line, from 1, and key of a place in a file.
@@ -297,32 +271,20 @@ fn place(text: &str, offset: usize) -> (usize, String) {
         .filter(|line| line.starts_with('['))
         .last()
         .unwrap_or_default();
-    let section = section
-        .trim_start_matches('[')
-        .split(']')
-        .next()
-        .unwrap_or_default();
+    let section = section.trim_start_matches('[').split(']').next().unwrap_or_default();
     let here = text.lines().nth(line).unwrap_or_default();
     let key = here.split_once('=').map_or("", |(key, _)| key.trim());
-    let key = if key.is_empty() || section.is_empty() {
-        format!("{section}{key}")
-    } else {
-        format!("{section}.{key}")
-    };
+    let key = if key.is_empty() || section.is_empty() { format!("{section}{key}") } else { format!("{section}.{key}") };
     (line + 1, key)
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let wrong =
-        || format!("{text:?} is not an address and a port, like [::]:8080 or 127.0.0.1:8080");
+    let wrong = || format!("{text:?} is not an address and a port, like [::]:8080 or 127.0.0.1:8080");
     text.parse().map_err(|_| serde::de::Error::custom(wrong()))
 }
 
 fn ips<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
     let wrong = |text: &str| serde::de::Error::custom(format!("{text:?} is not an IP address"));
-    Vec::<String>::deserialize(deserializer)?
-        .iter()
-        .map(|text| text.parse().map_err(|_| wrong(text)))
-        .collect()
+    Vec::<String>::deserialize(deserializer)?.iter().map(|text| text.parse().map_err(|_| wrong(text))).collect()
 }

@@ -64,13 +64,7 @@ impl Config {
         let mut file = match path {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
-                File::parse(
-                    path,
-                    &text.map_err(|source| ConfigError::Unreadable {
-                        path: path.to_owned(),
-                        source,
-                    })?,
-                )?
+                File::parse(path, &text.map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?)?
             }
             None => File::default(),
         };
@@ -90,18 +84,9 @@ impl Config {
 /// The variables among these that look like ours and are none: for a warning. Not an error, because Kubernetes makes
 /// such variables for every service that it knows.
 pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
-    let known: Vec<String> = File::keys()
-        .iter()
-        .map(|key| variable(key))
-        .chain([CONFIG_VARIABLE.to_owned()])
-        .collect();
-    let of_kubernetes =
-        |name: &str| name.starts_with("TRIBUNE_SERVICE_") || name.starts_with("TRIBUNE_PORT");
-    names
-        .filter(|name| {
-            name.starts_with("TRIBUNE_") && !known.contains(name) && !of_kubernetes(name)
-        })
-        .collect()
+    let known: Vec<String> = File::keys().iter().map(|key| variable(key)).chain([CONFIG_VARIABLE.to_owned()]).collect();
+    let of_kubernetes = |name: &str| name.starts_with("TRIBUNE_SERVICE_") || name.starts_with("TRIBUNE_PORT");
+    names.filter(|name| name.starts_with("TRIBUNE_") && !known.contains(name) && !of_kubernetes(name)).collect()
 }
 
 /// Where the secret is kept: `state.dir`, or `$STATE_DIRECTORY` (systemd), or `$XDG_STATE_HOME/tribune`, or
@@ -109,20 +94,11 @@ pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
 pub fn state_dir(config: &Config, variable: impl Fn(&str) -> Option<String>) -> PathBuf {
     let variable = |name| variable(name).filter(|value| !value.is_empty());
     // systemd lists several directories with colons; the first one is the unit's own.
-    let of_systemd = || {
-        variable("STATE_DIRECTORY")?
-            .split(':')
-            .next()
-            .map(PathBuf::from)
-    };
+    let of_systemd = || variable("STATE_DIRECTORY")?.split(':').next().map(PathBuf::from);
     let of_user = || variable("XDG_STATE_HOME").map(|dir| Path::new(&dir).join("tribune"));
     let of_home = || variable("HOME").map(|home| Path::new(&home).join(".local/state/tribune"));
     let configured = config.state_dir.clone();
-    configured
-        .or_else(of_systemd)
-        .or_else(of_user)
-        .or_else(of_home)
-        .unwrap_or_else(|| PathBuf::from(".tribune"))
+    configured.or_else(of_systemd).or_else(of_user).or_else(of_home).unwrap_or_else(|| PathBuf::from(".tribune"))
 }
 
 /// Where a setting was made.
@@ -191,10 +167,7 @@ fn variable(key: &str) -> String {
 }
 
 fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError::Value {
-        key: key.into(),
-        message: message.into(),
-    })
+    Err(ConfigError::Value { key: key.into(), message: message.into() })
 }
 
 /// From what is written to what each floor needs.
@@ -228,17 +201,10 @@ fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {
     let tls = match (http.tls, path(&http.tls_cert), path(&http.tls_key)) {
         (TlsMode::Files, Some(cert), Some(key)) => Some(http::Tls::Files { cert, key }),
         (TlsMode::Files, ..) => {
-            return wrong(
-                "http.tls",
-                "`files` needs both http.tls_cert and http.tls_key",
-            );
+            return wrong("http.tls", "`files` needs both http.tls_cert and http.tls_key");
         }
-        (TlsMode::Off | TlsMode::SelfSigned, Some(_), _)
-        | (TlsMode::Off | TlsMode::SelfSigned, _, Some(_)) => {
-            return wrong(
-                "http.tls_cert",
-                "a certificate or key is only used with http.tls = \"files\"",
-            );
+        (TlsMode::Off | TlsMode::SelfSigned, Some(_), _) | (TlsMode::Off | TlsMode::SelfSigned, _, Some(_)) => {
+            return wrong("http.tls_cert", "a certificate or key is only used with http.tls = \"files\"");
         }
         (TlsMode::Off, ..) => None,
         (TlsMode::SelfSigned, ..) => Some(http::Tls::SelfSigned { names: Vec::new() }),
@@ -252,12 +218,7 @@ fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {
         trusted_proxies: http.trusted_proxies.clone(),
         limits: http::Limits {
             connections,
-            connections_per_address: within(
-                "http.max_connections_per_address",
-                per_address,
-                1,
-                1_000_000,
-            )?,
+            connections_per_address: within("http.max_connections_per_address", per_address, 1, 1_000_000)?,
             head: patience("http.header_timeout", http.header_timeout)?,
             body: patience("http.body_timeout", http.body_timeout)?,
             ..http::Limits::default()
@@ -272,16 +233,10 @@ fn public_url(text: &str) -> Result<Option<String>, ConfigError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let host = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-        .unwrap_or_default();
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
     if host.is_empty() || !host.chars().all(good) {
-        return wrong(
-            "http.public_url",
-            format!("{text:?} is not like https://live.example.org"),
-        );
+        return wrong("http.public_url", format!("{text:?} is not like https://live.example.org"));
     }
     Ok(Some(text.to_owned()))
 }
@@ -289,22 +244,11 @@ fn public_url(text: &str) -> Result<Option<String>, ConfigError> {
 fn policies(file: &File) -> Result<Policies, ConfigError> {
     let most = |viewers: usize| (viewers > 0).then_some(viewers);
     let streams = &file.streams;
-    let default = StreamPolicy {
-        idle: streams.idle,
-        watch: streams.watch,
-        max_viewers: most(streams.max_viewers),
-    };
-    let mut policies = Policies {
-        default,
-        provisioned_only: streams.provisioned_only,
-        ..Policies::default()
-    };
+    let default = StreamPolicy { idle: streams.idle, watch: streams.watch, max_viewers: most(streams.max_viewers) };
+    let mut policies = Policies { default, provisioned_only: streams.provisioned_only, ..Policies::default() };
     for (name, own) in &file.stream {
         let Ok(stream) = name.parse::<StreamName>() else {
-            return wrong(
-                format!("stream.{name}"),
-                "a stream name is 1–64 of A–Z a–z 0–9 _ -",
-            );
+            return wrong(format!("stream.{name}"), "a stream name is 1–64 of A–Z a–z 0–9 _ -");
         };
         policies.named.insert(
             stream,
@@ -324,10 +268,7 @@ fn static_token(number: usize, entry: &TokenEntry) -> Result<StaticToken, Config
     let sha256 = match (entry.token.as_str(), entry.token_sha256.as_str()) {
         ("", "") => return wrong(key("token"), "a token needs `token` or `token_sha256`"),
         (token, "") if token.len() < SHORTEST_TOKEN || !tokens::is_well_formed(token) => {
-            return wrong(
-                key("token"),
-                "a token is 16–4096 of A–Z a–z 0–9 - . _ ~ + /, maybe with = at the end",
-            );
+            return wrong(key("token"), "a token is 16–4096 of A–Z a–z 0–9 - . _ ~ + /, maybe with = at the end");
         }
         (token, "") => tokens::sha256(token),
         ("", hex) => match hash(hex) {
@@ -335,10 +276,7 @@ fn static_token(number: usize, entry: &TokenEntry) -> Result<StaticToken, Config
             None => return wrong(key("token_sha256"), "a SHA-256 is 64 hex digits"),
         },
         _ => {
-            return wrong(
-                key("token"),
-                "a token has `token` or `token_sha256`, not both",
-            );
+            return wrong(key("token"), "a token has `token` or `token_sha256`, not both");
         }
     };
     let Some(right) = entry.right else {
@@ -354,19 +292,8 @@ fn static_token(number: usize, entry: &TokenEntry) -> Result<StaticToken, Config
             Err(bad) => return wrong(key("stream"), format!("{bad}")),
         },
     };
-    let subject = if entry.subject.is_empty() {
-        subject(right, stream.as_ref())
-    } else {
-        entry.subject.clone()
-    };
-    Ok(StaticToken {
-        sha256,
-        identity: Identity {
-            subject,
-            stream,
-            right,
-        },
-    })
+    let subject = if entry.subject.is_empty() { subject(right, stream.as_ref()) } else { entry.subject.clone() };
+    Ok(StaticToken { sha256, identity: Identity { subject, stream, right } })
 }
 
 /// Whose a token is if nobody says: whoever publishes on this stream, watches it, or runs the server.
@@ -395,21 +322,13 @@ fn path(text: &str) -> Option<PathBuf> {
 }
 
 fn within(key: &str, value: usize, least: usize, most: usize) -> Result<usize, ConfigError> {
-    if (least..=most).contains(&value) {
-        Ok(value)
-    } else {
-        wrong(key, format!("{value} is not in {least}–{most}"))
-    }
+    if (least..=most).contains(&value) { Ok(value) } else { wrong(key, format!("{value} is not in {least}–{most}")) }
 }
 
 /// A deadline: long enough for a bad link, short enough that idlers do not gather.
 fn patience(key: &str, Span(value): Span) -> Result<Duration, ConfigError> {
     let good = (Duration::from_secs(1)..=Duration::from_mins(10)).contains(&value);
-    if good {
-        Ok(value)
-    } else {
-        wrong(key, format!("{} is not in 1s–10m", Span(value)))
-    }
+    if good { Ok(value) } else { wrong(key, format!("{} is not in 1s–10m", Span(value))) }
 }
 
 const PLACES_OF_THE_LEAVING: usize = 64;

@@ -9,9 +9,7 @@ fn parse(text: &str) -> Result<Config, String> {
 }
 
 fn with_environment(variables: &[(&str, &str)]) -> Result<Config, String> {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config::load(None, variables, &[]).map_err(|error| error.to_string())
 }
 
@@ -23,10 +21,7 @@ const SHIPPED: &str = include_str!("../../config.toml");
 
 #[test]
 fn the_shipped_file_is_exactly_the_default() {
-    assert_eq!(
-        File::parse(Path::new("config.toml"), SHIPPED).expect("good"),
-        File::default()
-    );
+    assert_eq!(File::parse(Path::new("config.toml"), SHIPPED).expect("good"), File::default());
     assert_eq!(parse(SHIPPED), Ok(Config::default()));
 }
 
@@ -38,31 +33,14 @@ fn the_shipped_file_has_every_key_and_a_word_on_it() {
     for key in keys {
         match key.split_once('.') {
             Some((section, key)) => {
-                let section = SHIPPED
-                    .split(&format!("\n[{section}]\n"))
-                    .nth(1)
-                    .expect(section);
+                let section = SHIPPED.split(&format!("\n[{section}]\n")).nth(1).expect(section);
                 let section = section.split("\n[").next().expect("a part");
-                assert!(
-                    section
-                        .lines()
-                        .any(|line| line.starts_with(&format!("{key} = "))),
-                    "{key}"
-                );
+                assert!(section.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key}");
             }
-            None => assert!(
-                SHIPPED.contains(&format!("[{key}.")) || SHIPPED.contains(&format!("[[{key}]]")),
-                "{key}"
-            ),
+            None => assert!(SHIPPED.contains(&format!("[{key}.")) || SHIPPED.contains(&format!("[[{key}]]")), "{key}"),
         }
     }
-    for key in [
-        "token = ",
-        "token_sha256 = ",
-        "stream = ",
-        "right = ",
-        "subject = ",
-    ] {
+    for key in ["token = ", "token_sha256 = ", "stream = ", "right = ", "subject = "] {
         assert!(SHIPPED.contains(key.trim_end_matches(" = ")), "{key}");
     }
 }
@@ -70,12 +48,7 @@ fn the_shipped_file_has_every_key_and_a_word_on_it() {
 #[test]
 fn the_commented_examples_of_the_shipped_file_are_good() {
     let examples = SHIPPED.lines().map(|line| match line.strip_prefix("# ") {
-        Some(rest)
-            if rest.starts_with('[')
-                || rest
-                    .split_once(" = ")
-                    .is_some_and(|(key, _)| !key.contains(' ')) =>
-        {
+        Some(rest) if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
             rest
         }
         _ => line,
@@ -91,52 +64,22 @@ fn the_commented_examples_of_the_shipped_file_are_good() {
 #[test]
 fn what_is_wrong_is_said_with_its_line_and_key() {
     let cases = [
-        (
-            "[http]\nlisten = \"[::]:8080\"\nlisen = 1\n",
-            "my.toml:3: http.lisen: unknown field `lisen`",
-        ),
+        ("[http]\nlisten = \"[::]:8080\"\nlisen = 1\n", "my.toml:3: http.lisen: unknown field `lisen`"),
         ("[htpt]\n", "my.toml:1: htpt: unknown field `htpt`"),
-        (
-            "\n[http]\nlisten = \"8080\"\n",
-            "my.toml:3: http.listen: \"8080\" is not an address and a port",
-        ),
-        (
-            "[http]\nheader_timeout = 5\n",
-            "my.toml:2: http.header_timeout: invalid type",
-        ),
-        (
-            "[http]\nheader_timeout = \"5\"\n",
-            "my.toml:2: http.header_timeout: \"5\" is not a duration like",
-        ),
-        (
-            "[media]\npublic_addresses = [\"me\"]\n",
-            "my.toml:2: media.public_addresses: \"me\" is not an IP address",
-        ),
-        (
-            "[streams]\nidle = \"sleep\"\n",
-            "my.toml:2: streams.idle: unknown variant `sleep`",
-        ),
-        (
-            "[media]\nworkers = -1\n",
-            "my.toml:2: media.workers: invalid value",
-        ),
+        ("\n[http]\nlisten = \"8080\"\n", "my.toml:3: http.listen: \"8080\" is not an address and a port"),
+        ("[http]\nheader_timeout = 5\n", "my.toml:2: http.header_timeout: invalid type"),
+        ("[http]\nheader_timeout = \"5\"\n", "my.toml:2: http.header_timeout: \"5\" is not a duration like"),
+        ("[media]\npublic_addresses = [\"me\"]\n", "my.toml:2: media.public_addresses: \"me\" is not an IP address"),
+        ("[streams]\nidle = \"sleep\"\n", "my.toml:2: streams.idle: unknown variant `sleep`"),
+        ("[media]\nworkers = -1\n", "my.toml:2: media.workers: invalid value"),
         ("[log\n", "my.toml:1: log"),
-        (
-            "[[tokens]]\nsecret = \"x\"\n",
-            "my.toml:2: tokens.secret: unknown field `secret`",
-        ),
-        (
-            "[stream.a]\nnope = 1\n",
-            "my.toml:2: stream.a.nope: unknown field `nope`",
-        ),
+        ("[[tokens]]\nsecret = \"x\"\n", "my.toml:2: tokens.secret: unknown field `secret`"),
+        ("[stream.a]\nnope = 1\n", "my.toml:2: stream.a.nope: unknown field `nope`"),
     ];
 
     for (text, message) in cases {
         let error = parse(text).expect_err(text);
-        assert!(
-            error.starts_with(message),
-            "{error}\nshould begin with\n{message}"
-        );
+        assert!(error.starts_with(message), "{error}\nshould begin with\n{message}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
 }
@@ -144,66 +87,27 @@ fn what_is_wrong_is_said_with_its_line_and_key() {
 #[test]
 fn values_that_do_not_make_sense_are_refused() {
     let cases = [
-        (
-            "[media]\nmax_sessions = 0",
-            "media.max_sessions: 0 is not in 1–1000000",
-        ),
+        ("[media]\nmax_sessions = 0", "media.max_sessions: 0 is not in 1–1000000"),
         ("[media]\nworkers = 65", "media.workers: 65 is not in 0–64"),
-        (
-            "[http]\nmax_connections = 0",
-            "http.max_connections: 0 is not in",
-        ),
-        (
-            "[http]\nbody_timeout = \"0s\"",
-            "http.body_timeout: 0s is not in 1s–10m",
-        ),
+        ("[http]\nmax_connections = 0", "http.max_connections: 0 is not in"),
+        ("[http]\nbody_timeout = \"0s\"", "http.body_timeout: 0s is not in 1s–10m"),
         ("[http]\ntls = \"files\"", "http.tls: `files` needs both"),
-        (
-            "[http]\ntls_key = \"k.pem\"",
-            "http.tls_cert: a certificate or key is only used with",
-        ),
-        (
-            "[http]\npublic_url = \"live.example.org\"",
-            "http.public_url: \"live.example.org\" is not like https://",
-        ),
+        ("[http]\ntls_key = \"k.pem\"", "http.tls_cert: a certificate or key is only used with"),
+        ("[http]\npublic_url = \"live.example.org\"", "http.public_url: \"live.example.org\" is not like https://"),
         ("[http]\npublic_url = \"https://a/b\"", "http.public_url:"),
         ("[stream.\"a b\"]", "stream.a b: a stream name is"),
-        (
-            "[[tokens]]\nright = \"publish\"",
-            "tokens[1].token: a token needs",
-        ),
-        (
-            "[[tokens]]\ntoken = \"short\"",
-            "tokens[1].token: a token is 16–4096 of",
-        ),
-        (
-            "[[tokens]]\ntoken = \"sixteen characters\"",
-            "tokens[1].token: a token is 16–4096 of",
-        ),
-        (
-            "[[tokens]]\ntoken_sha256 = \"00\"",
-            "tokens[1].token_sha256: a SHA-256 is 64 hex digits",
-        ),
-        (
-            "[[tokens]]\ntoken = \"0123456789abcdef\"",
-            "tokens[1].right: a token has a right",
-        ),
-        (
-            "[[tokens]]\ntoken = \"0123456789abcdef\"\nright = \"watch\"",
-            "tokens[1].stream: only an admin's",
-        ),
+        ("[[tokens]]\nright = \"publish\"", "tokens[1].token: a token needs"),
+        ("[[tokens]]\ntoken = \"short\"", "tokens[1].token: a token is 16–4096 of"),
+        ("[[tokens]]\ntoken = \"sixteen characters\"", "tokens[1].token: a token is 16–4096 of"),
+        ("[[tokens]]\ntoken_sha256 = \"00\"", "tokens[1].token_sha256: a SHA-256 is 64 hex digits"),
+        ("[[tokens]]\ntoken = \"0123456789abcdef\"", "tokens[1].right: a token has a right"),
+        ("[[tokens]]\ntoken = \"0123456789abcdef\"\nright = \"watch\"", "tokens[1].stream: only an admin's"),
     ];
 
     for (text, message) in cases {
         let error = parse(text).expect_err(text);
-        assert!(
-            error.starts_with(message),
-            "{error}\nshould begin with\n{message}"
-        );
-        assert!(
-            !error.contains("0123456789abcdef") && !error.contains("short"),
-            "no token is repeated: {error}"
-        );
+        assert!(error.starts_with(message), "{error}\nshould begin with\n{message}");
+        assert!(!error.contains("0123456789abcdef") && !error.contains("short"), "no token is repeated: {error}");
     }
 }
 
@@ -243,37 +147,18 @@ fn a_file_is_read_into_the_settings_of_each_floor() {
     assert_eq!(config.http.listen, SocketAddr::from(([127, 0, 0, 1], 9000)));
     let (cert, key) = ("chain.pem".into(), "key.pem".into());
     assert_eq!(config.http.tls, Some(http::Tls::Files { cert, key }));
-    assert_eq!(
-        config.http.public_url.as_deref(),
-        Some("https://live.example.org")
-    );
+    assert_eq!(config.http.public_url.as_deref(), Some("https://live.example.org"));
     assert_eq!(config.http.limits.head, Duration::from_secs(7));
-    assert_eq!(
-        (config.media.workers, config.max_sessions),
-        (NonZeroUsize::new(3), 50)
-    );
+    assert_eq!((config.media.workers, config.max_sessions), (NonZeroUsize::new(3), 50));
     assert!(config.media.max_sessions > 50);
     assert_eq!(config.public_addresses, [IpAddr::from([203, 0, 113, 5])]);
-    let talk = StreamPolicy {
-        idle: IdlePolicy::Wait,
-        watch: WatchPolicy::Token,
-        max_viewers: None,
-    };
+    let talk = StreamPolicy { idle: IdlePolicy::Wait, watch: WatchPolicy::Token, max_viewers: None };
     assert_eq!(config.policies.of(&name("talk")), Some(&talk));
     assert_eq!(config.policies.default.max_viewers, Some(10));
-    assert_eq!(
-        config.tokens[0].sha256,
-        tokens::sha256("a-token-of-my-camera")
-    );
+    assert_eq!(config.tokens[0].sha256, tokens::sha256("a-token-of-my-camera"));
     assert_eq!(config.tokens[0].identity.subject, "publisher:talk");
     assert_eq!(config.tokens[1].sha256, tokens::sha256("test"));
-    assert_eq!(
-        (
-            config.tokens[1].identity.subject.as_str(),
-            &config.tokens[1].identity.stream
-        ),
-        ("admin", &None)
-    );
+    assert_eq!((config.tokens[1].identity.subject.as_str(), &config.tokens[1].identity.stream), ("admin", &None));
 }
 
 #[test]
@@ -287,10 +172,7 @@ fn every_key_has_its_variable() {
         ("TRIBUNE_MEDIA_MAX_SESSIONS", "7"),
         ("TRIBUNE_STREAMS_PROVISIONED_ONLY", "true"),
         ("TRIBUNE_STREAM", r#"{ talk = { watch = "token" } }"#),
-        (
-            "TRIBUNE_TOKENS",
-            r#"[{ token = "a-token-of-my-camera", stream = "talk", right = "publish" }]"#,
-        ),
+        ("TRIBUNE_TOKENS", r#"[{ token = "a-token-of-my-camera", stream = "talk", right = "publish" }]"#),
         ("TRIBUNE_STATE_DIR", "/var/lib/tribune"),
         ("PATH", "/bin"),
         ("TRIBUNE_SERVICE_HOST", "10.0.0.1"),
@@ -298,10 +180,7 @@ fn every_key_has_its_variable() {
     .expect("good");
 
     assert_eq!(config.http.listen, SocketAddr::from(([127, 0, 0, 1], 1)));
-    assert!(matches!(
-        config.http.tls,
-        Some(http::Tls::SelfSigned { .. })
-    ));
+    assert!(matches!(config.http.tls, Some(http::Tls::SelfSigned { .. })));
     assert_eq!(config.http.limits.body, Duration::from_mins(1));
     assert!(config.http.trusted_proxies.is_empty());
     assert_eq!(config.public_addresses.len(), 2);
@@ -314,45 +193,18 @@ fn every_key_has_its_variable() {
 #[test]
 fn a_wrong_variable_is_named_and_a_token_in_it_is_not() {
     let cases = [
-        (
-            "TRIBUNE_HTTP_LISTEN",
-            "here",
-            "TRIBUNE_HTTP_LISTEN: \"here\" is not an address",
-        ),
-        (
-            "TRIBUNE_MEDIA_WORKERS",
-            "many",
-            "TRIBUNE_MEDIA_WORKERS: \"many\" is not a number",
-        ),
-        (
-            "TRIBUNE_STREAMS_PROVISIONED_ONLY",
-            "yes",
-            "TRIBUNE_STREAMS_PROVISIONED_ONLY: \"yes\" is not true or false",
-        ),
-        (
-            "TRIBUNE_TOKENS",
-            "[{ token = \"secret\"",
-            "TRIBUNE_TOKENS: not a TOML value",
-        ),
+        ("TRIBUNE_HTTP_LISTEN", "here", "TRIBUNE_HTTP_LISTEN: \"here\" is not an address"),
+        ("TRIBUNE_MEDIA_WORKERS", "many", "TRIBUNE_MEDIA_WORKERS: \"many\" is not a number"),
+        ("TRIBUNE_STREAMS_PROVISIONED_ONLY", "yes", "TRIBUNE_STREAMS_PROVISIONED_ONLY: \"yes\" is not true or false"),
+        ("TRIBUNE_TOKENS", "[{ token = \"secret\"", "TRIBUNE_TOKENS: not a TOML value"),
         ("TRIBUNE_TOKENS", "secret", "TRIBUNE_TOKENS:"),
-        (
-            "TRIBUNE_TOKENS",
-            "[{ token = 1, right = \"secret\" }]",
-            "TRIBUNE_TOKENS:",
-        ),
-        (
-            "TRIBUNE_LOG_LEVEL",
-            "loud",
-            "TRIBUNE_LOG_LEVEL: unknown variant",
-        ),
+        ("TRIBUNE_TOKENS", "[{ token = 1, right = \"secret\" }]", "TRIBUNE_TOKENS:"),
+        ("TRIBUNE_LOG_LEVEL", "loud", "TRIBUNE_LOG_LEVEL: unknown variant"),
     ];
 
     for (name, value, message) in cases {
         let error = with_environment(&[(name, value)]).expect_err(name);
-        assert!(
-            error.starts_with(message) && !error.contains("secret"),
-            "{error}"
-        );
+        assert!(error.starts_with(message) && !error.contains("secret"), "{error}");
     }
 }
 
@@ -368,37 +220,21 @@ fn flags_win_over_variables() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = Config::load(Some(Path::new("/nowhere/my.toml")), std::iter::empty(), &[])
-        .expect_err("not there");
+    let error = Config::load(Some(Path::new("/nowhere/my.toml")), std::iter::empty(), &[]).expect_err("not there");
 
-    assert!(
-        error.to_string().starts_with("/nowhere/my.toml: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("/nowhere/my.toml: "), "{error}");
 }
 
 #[test]
 fn variables_that_nobody_reads_are_found() {
-    let names = [
-        "TRIBUNE_HTTP_LISTEN",
-        "TRIBUNE_CONFIG",
-        "TRIBUNE_HTTP_LISEN",
-        "TRIBUNE_PORT_8080_TCP",
-        "HOME",
-    ];
+    let names = ["TRIBUNE_HTTP_LISTEN", "TRIBUNE_CONFIG", "TRIBUNE_HTTP_LISEN", "TRIBUNE_PORT_8080_TCP", "HOME"];
 
-    assert_eq!(
-        unknown_variables(names.iter().map(|name| (*name).to_owned())),
-        ["TRIBUNE_HTTP_LISEN"]
-    );
+    assert_eq!(unknown_variables(names.iter().map(|name| (*name).to_owned())), ["TRIBUNE_HTTP_LISEN"]);
 }
 
 #[test]
 fn the_state_directory_is_where_the_system_wants_it() {
-    let configured = Config {
-        state_dir: Some("mine".into()),
-        ..Config::default()
-    };
+    let configured = Config { state_dir: Some("mine".into()), ..Config::default() };
     let all = |name: &str| match name {
         "STATE_DIRECTORY" => Some("/var/lib/tribune:/var/lib/other".to_owned()),
         "XDG_STATE_HOME" => Some("/xdg".to_owned()),
@@ -408,20 +244,8 @@ fn the_state_directory_is_where_the_system_wants_it() {
     let only = |wanted: &'static str| move |name: &str| all(name).filter(|_| name == wanted);
 
     assert_eq!(state_dir(&configured, all), Path::new("mine"));
-    assert_eq!(
-        state_dir(&Config::default(), all),
-        Path::new("/var/lib/tribune")
-    );
-    assert_eq!(
-        state_dir(&Config::default(), only("XDG_STATE_HOME")),
-        Path::new("/xdg/tribune")
-    );
-    assert_eq!(
-        state_dir(&Config::default(), only("HOME")),
-        Path::new("/home/me/.local/state/tribune")
-    );
-    assert_eq!(
-        state_dir(&Config::default(), |_| None),
-        Path::new(".tribune")
-    );
+    assert_eq!(state_dir(&Config::default(), all), Path::new("/var/lib/tribune"));
+    assert_eq!(state_dir(&Config::default(), only("XDG_STATE_HOME")), Path::new("/xdg/tribune"));
+    assert_eq!(state_dir(&Config::default(), only("HOME")), Path::new("/home/me/.local/state/tribune"));
+    assert_eq!(state_dir(&Config::default(), |_| None), Path::new(".tribune"));
 }

@@ -57,11 +57,7 @@ pub struct Auth {
 impl Auth {
     /// With the key of the signed tokens and the tokens of the configuration.
     pub fn new(secret: Secret, tokens: Vec<StaticToken>, policies: Arc<Policies>) -> Self {
-        Self {
-            secret,
-            tokens,
-            policies,
-        }
+        Self { secret, tokens, policies }
     }
 
     /// Reads the value of an `Authorization` header; `None` when the request had none. Constant time in the token.
@@ -74,13 +70,13 @@ impl Auth {
     /// May this identity do that on that stream? Admin may do all; publish includes watch.
     /// # Errors
     /// `Insufficient`.
-    pub fn permit(
-        &self,
-        _who: &Identity,
-        _right: Right,
-        _stream: &StreamName,
-    ) -> Result<(), Denied> {
-        Err(Denied::Insufficient)
+    pub fn permit(&self, who: &Identity, right: Right, stream: &StreamName) -> Result<(), Denied> {
+        let here = who.stream.as_ref().is_none_or(|own| own == stream);
+        let enough = match (who.right, right) {
+            (Right::Admin, _) | (Right::Publish, Right::Publish | Right::Watch) | (Right::Watch, Right::Watch) => true,
+            (Right::Publish | Right::Watch, _) => false,
+        };
+        if here && enough { Ok(()) } else { Err(Denied::Insufficient) }
     }
 
     /// Does watching this stream need no token?
@@ -93,37 +89,22 @@ impl Auth {
         self.secret.sign(identity, lifetime, SystemTime::now())
     }
 
-    fn identify_at(
-        &self,
-        authorization: Option<&[u8]>,
-        now: SystemTime,
-    ) -> Result<Identity, Denied> {
+    fn identify_at(&self, authorization: Option<&[u8]>, now: SystemTime) -> Result<Identity, Denied> {
         let token = bearer(authorization.ok_or(Denied::Missing)?)?;
         let signed = self.secret.verify(token, now);
-        signed
-            .or_else(|| tokens::find(&self.tokens, token).cloned())
-            .ok_or(Denied::Invalid)
+        signed.or_else(|| tokens::find(&self.tokens, token).cloned()).ok_or(Denied::Invalid)
     }
 }
 
 /// The token of a `Bearer` credential (RFC 6750 §2.1). The scheme is told apart without regard to case (RFC 9110 §11.1).
 fn bearer(value: &[u8]) -> Result<&str, Denied> {
     let value = value.trim_ascii();
-    let (scheme, rest) = value.split_at(
-        value
-            .iter()
-            .position(u8::is_ascii_whitespace)
-            .unwrap_or(value.len()),
-    );
+    let (scheme, rest) = value.split_at(value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len()));
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Err(Denied::Missing);
     }
     let token = std::str::from_utf8(rest.trim_ascii_start()).map_err(|_| Denied::Malformed)?;
-    if tokens::is_well_formed(token) {
-        Ok(token)
-    } else {
-        Err(Denied::Malformed)
-    }
+    if tokens::is_well_formed(token) { Ok(token) } else { Err(Denied::Malformed) }
 }
 
 #[cfg(test)]
@@ -140,20 +121,13 @@ mod tests {
 
     fn identity(subject: &str, stream: Option<&str>, right: Right) -> Identity {
         let stream = stream.map(|name| name.parse().expect("a name"));
-        Identity {
-            subject: subject.to_owned(),
-            stream,
-            right,
-        }
+        Identity { subject: subject.to_owned(), stream, right }
     }
 
     #[test]
     fn the_authorization_header_is_read_as_the_standard_says() {
         let auth = auth();
-        let (long, longest) = (
-            format!("Bearer {}", "x".repeat(4097)),
-            format!("Bearer {}", "x".repeat(4096)),
-        );
+        let (long, longest) = (format!("Bearer {}", "x".repeat(4097)), format!("Bearer {}", "x".repeat(4096)));
         let cases: [(Option<&[u8]>, Denied); 13] = [
             (None, Denied::Missing),
             (Some(b""), Denied::Missing),
@@ -171,12 +145,7 @@ mod tests {
         ];
 
         for (header, denied) in cases {
-            assert_eq!(
-                auth.identify(header),
-                Err(denied),
-                "{:?}",
-                header.map(String::from_utf8_lossy)
-            );
+            assert_eq!(auth.identify(header), Err(denied), "{:?}", header.map(String::from_utf8_lossy));
         }
     }
 
@@ -186,35 +155,20 @@ mod tests {
 
         for scheme in ["Bearer", "bearer", "BEARER", " Bearer "] {
             let header = format!("{scheme} a-static-token-of-obs");
-            assert_eq!(
-                auth.identify(Some(header.as_bytes())),
-                Ok(identity("obs", Some("live"), Right::Publish))
-            );
+            assert_eq!(auth.identify(Some(header.as_bytes())), Ok(identity("obs", Some("live"), Right::Publish)));
         }
-        assert_eq!(
-            auth.identify(Some(b"Bearer a-static-token-of-ob")),
-            Err(Denied::Invalid)
-        );
+        assert_eq!(auth.identify(Some(b"Bearer a-static-token-of-ob")), Err(Denied::Invalid));
     }
 
     #[test]
     fn a_signed_token_is_good_until_it_expires() {
         let (auth, now) = (auth(), SystemTime::now());
         let who = identity("publisher:live", Some("live"), Right::Publish);
-        let header = format!(
-            "Bearer {}",
-            auth.secret
-                .sign(&who, Duration::from_secs(60), now)
-                .reveal()
-        );
+        let header = format!("Bearer {}", auth.secret.sign(&who, Duration::from_secs(60), now).reveal());
 
-        let at =
-            |seconds| auth.identify_at(Some(header.as_bytes()), now + Duration::from_secs(seconds));
+        let at = |seconds| auth.identify_at(Some(header.as_bytes()), now + Duration::from_secs(seconds));
 
-        assert_eq!(
-            (at(0), at(58), at(61)),
-            (Ok(who.clone()), Ok(who), Err(Denied::Invalid))
-        );
+        assert_eq!((at(0), at(58), at(61)), (Ok(who.clone()), Ok(who), Err(Denied::Invalid)));
     }
 
     #[test]
@@ -239,26 +193,16 @@ mod tests {
 
         for (stream, has, wants, allowed) in cases {
             let outcome = auth.permit(&identity("somebody", stream, has), wants, &live);
-            assert_eq!(
-                outcome.is_ok(),
-                allowed,
-                "{has:?} of {stream:?} wants {wants:?}"
-            );
+            assert_eq!(outcome.is_ok(), allowed, "{has:?} of {stream:?} wants {wants:?}");
         }
     }
 
     #[test]
     fn a_debug_print_shows_no_secret() {
         let auth = auth();
-        let token = auth.sign(
-            &identity("a", Some("live"), Right::Watch),
-            Duration::from_secs(60),
-        );
+        let token = auth.sign(&identity("a", Some("live"), Right::Watch), Duration::from_secs(60));
 
         assert_eq!(format!("{token:?}"), "Token(…)");
-        assert!(
-            !format!("{auth:?}")
-                .contains(&format!("{:?}", tokens::sha256("a-static-token-of-obs")))
-        );
+        assert!(!format!("{auth:?}").contains(&format!("{:?}", tokens::sha256("a-static-token-of-obs"))));
     }
 }

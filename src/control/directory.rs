@@ -64,11 +64,7 @@ pub(super) enum Closing {
 impl Directory {
     /// An empty table for so many sessions.
     pub(super) fn new(max_sessions: usize, policies: Arc<Policies>) -> Self {
-        Self {
-            max_sessions,
-            policies,
-            table: Mutex::default(),
-        }
+        Self { max_sessions, policies, table: Mutex::default() }
     }
 
     /// Gives the presenter's seat to a session and returns the one of the same identity that had it.
@@ -83,14 +79,9 @@ impl Directory {
     ) -> Result<Option<(SessionId, Departed)>, OpenError> {
         let table = &mut *self.table();
         table.refuse_when_draining()?;
-        let seated = table
-            .streams
-            .get(name)
-            .and_then(|stream| stream.seat.as_ref());
+        let seated = table.streams.get(name).and_then(|stream| stream.seat.as_ref());
         let replaced = match seated {
-            Some(seat) if table.subject(seat.session) == entrant.subject.as_deref() => {
-                Some(seat.session)
-            }
+            Some(seat) if table.subject(seat.session) == entrant.subject.as_deref() => Some(seat.session),
             Some(_) => return Err(OpenError::Busy),
             None => None,
         };
@@ -99,15 +90,10 @@ impl Directory {
             return Err(full());
         }
 
-        table.enter(name, Role::Presenter, entrant, open)?.seat = Some(Seat {
-            session: entrant.id,
-            shape,
-        });
+        table.enter(name, Role::Presenter, entrant, open)?.seat = Some(Seat { session: entrant.id, shape });
         Ok(replaced.and_then(|old| {
             let departed = table.leave(old)?;
-            table
-                .tombstones
-                .bury(old, Some(departed.clone()), entrant.created);
+            table.tombstones.bury(old, Some(departed.clone()), entrant.created);
             Some((old, departed))
         }))
     }
@@ -125,9 +111,7 @@ impl Directory {
         let table = &mut *self.table();
         table.refuse_when_draining()?;
         let viewers = table.streams.get(name).map_or(0, |stream| stream.viewers);
-        if table.sessions.len() >= self.viewer_places()
-            || policy.max_viewers.is_some_and(|most| viewers >= most)
-        {
+        if table.sessions.len() >= self.viewer_places() || policy.max_viewers.is_some_and(|most| viewers >= most) {
             return Err(full());
         }
 
@@ -141,18 +125,10 @@ impl Directory {
     pub(super) fn stage(&self, name: &StreamName) -> Result<Stage, OpenError> {
         let table = self.table();
         table.refuse_when_draining()?;
-        let Some(seat) = table
-            .streams
-            .get(name)
-            .and_then(|stream| stream.seat.as_ref())
-        else {
+        let Some(seat) = table.streams.get(name).and_then(|stream| stream.seat.as_ref()) else {
             return Ok(Stage::Empty);
         };
-        Ok(if table.is_connected(seat.session) {
-            Stage::Live
-        } else {
-            Stage::Soon
-        }(seat.shape.clone()))
+        Ok(if table.is_connected(seat.session) { Stage::Live } else { Stage::Soon }(seat.shape.clone()))
     }
 
     /// A session as others may see it; `None` when it is over.
@@ -170,11 +146,7 @@ impl Directory {
     /// Every stream, by name.
     pub(super) fn streams(&self) -> Vec<StreamView> {
         let table = self.table();
-        let mut views: Vec<_> = table
-            .streams
-            .iter()
-            .map(|(name, stream)| self.view(&table, name, stream))
-            .collect();
+        let mut views: Vec<_> = table.streams.iter().map(|(name, stream)| self.view(&table, name, stream)).collect();
         drop(table);
         views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         views
@@ -183,25 +155,15 @@ impl Directory {
     /// One stream.
     pub(super) fn stream(&self, name: &StreamName) -> Option<StreamView> {
         let table = self.table();
-        table
-            .streams
-            .get(name)
-            .map(|stream| self.view(&table, name, stream))
+        table.streams.get(name).map(|stream| self.view(&table, name, stream))
     }
 
     /// The session's keys are agreed. Returns its role and age, the first time only.
     pub(super) fn connected(&self, id: SessionId, now: Instant) -> Option<(Role, Duration)> {
         let mut table = self.table();
-        let session = table
-            .sessions
-            .get_mut(&id)
-            .filter(|session| !session.connected)?;
+        let session = table.sessions.get_mut(&id).filter(|session| !session.connected)?;
         session.connected = true;
-        let (role, name, age) = (
-            session.role,
-            session.stream.clone(),
-            now.saturating_duration_since(session.created),
-        );
+        let (role, name, age) = (session.role, session.stream.clone(), now.saturating_duration_since(session.created));
         if role == Role::Viewer
             && let Some(stream) = table.streams.get_mut(&name)
         {
@@ -213,17 +175,10 @@ impl Directory {
     /// The presenter sends this now. Heard only from whoever has the seat.
     pub(super) fn started(&self, id: SessionId, kind: Kind, format: Format) {
         let mut table = self.table();
-        let Some(name) = table
-            .sessions
-            .get(&id)
-            .map(|session| session.stream.clone())
-        else {
+        let Some(name) = table.sessions.get(&id).map(|session| session.stream.clone()) else {
             return;
         };
-        let seat = table
-            .streams
-            .get_mut(&name)
-            .and_then(|stream| stream.seat.as_mut());
+        let seat = table.streams.get_mut(&name).and_then(|stream| stream.seat.as_mut());
         if let Some(seat) = seat.filter(|seat| seat.session == id) {
             match kind {
                 Kind::Audio => seat.shape.audio = Some(format),
@@ -239,11 +194,7 @@ impl Directory {
             table.tombstones.bury(id, Some(departed.clone()), now);
             return Closing::Now(departed);
         }
-        if table.tombstones.holds(id, now) {
-            Closing::Before
-        } else {
-            Closing::Never
-        }
+        if table.tombstones.holds(id, now) { Closing::Before } else { Closing::Never }
     }
 
     /// The media plane says that a session is gone. `Closing::Now`: nobody had asked for its end. The summary of a
@@ -255,14 +206,7 @@ impl Directory {
             return (Closing::Now(departed.clone()), Some(departed));
         }
         let awaited = table.tombstones.summarize(id);
-        (
-            if awaited.is_some() {
-                Closing::Before
-            } else {
-                Closing::Never
-            },
-            awaited,
-        )
+        (if awaited.is_some() { Closing::Before } else { Closing::Never }, awaited)
     }
 
     /// Lets nobody in from now on.
@@ -290,10 +234,7 @@ impl Directory {
     fn view(&self, table: &Table, name: &StreamName, stream: &Stream) -> StreamView {
         StreamView {
             name: name.clone(),
-            live: stream
-                .seat
-                .as_ref()
-                .is_some_and(|seat| table.is_connected(seat.session)),
+            live: stream.seat.as_ref().is_some_and(|seat| table.is_connected(seat.session)),
             viewers: stream.watching,
             open: self.policies.watch_is_open(name),
         }
@@ -306,9 +247,7 @@ impl Directory {
 }
 
 fn full() -> OpenError {
-    OpenError::Full {
-        retry_after: ids::retry_after(),
-    }
+    OpenError::Full { retry_after: ids::retry_after() }
 }
 
 /// What the lock guards.
@@ -353,19 +292,11 @@ struct Session {
 
 impl Table {
     fn refuse_when_draining(&self) -> Result<(), OpenError> {
-        if self.draining {
-            Err(OpenError::Draining {
-                retry_after: ids::retry_after(),
-            })
-        } else {
-            Ok(())
-        }
+        if self.draining { Err(OpenError::Draining { retry_after: ids::retry_after() }) } else { Ok(()) }
     }
 
     fn is_connected(&self, id: SessionId) -> bool {
-        self.sessions
-            .get(&id)
-            .is_some_and(|session| session.connected)
+        self.sessions.get(&id).is_some_and(|session| session.connected)
     }
 
     fn subject(&self, id: SessionId) -> Option<&str> {
@@ -380,10 +311,7 @@ impl Table {
         entrant: &Entrant,
         open: impl FnOnce(Arc<Route>) -> Result<(), Full>,
     ) -> Result<&mut Stream, OpenError> {
-        let known = self
-            .streams
-            .get(name)
-            .map(|stream| Arc::clone(&stream.route));
+        let known = self.streams.get(name).map(|stream| Arc::clone(&stream.route));
         let route = known.unwrap_or_else(|| Route::new(StreamId(self.made)));
         open(Arc::clone(&route)).map_err(|Full| full())?;
 
@@ -400,23 +328,13 @@ impl Table {
         );
         Ok(self.streams.entry(name.clone()).or_insert_with(|| {
             self.made += 1;
-            Stream {
-                route,
-                seat: None,
-                viewers: 0,
-                watching: 0,
-            }
+            Stream { route, seat: None, viewers: 0, watching: 0 }
         }))
     }
 
     /// Takes a session out, with its seat or its place among the viewers.
     fn leave(&mut self, id: SessionId) -> Option<Departed> {
-        let Session {
-            role,
-            stream: name,
-            connected,
-            ..
-        } = self.sessions.remove(&id)?;
+        let Session { role, stream: name, connected, .. } = self.sessions.remove(&id)?;
         if let Some(stream) = self.streams.get_mut(&name) {
             match role {
                 Role::Viewer => {

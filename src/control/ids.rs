@@ -16,10 +16,7 @@ pub(super) fn session() -> SessionId {
 /// ICE credentials: 64 bits of user name, 128 bits of password (RFC 8445 §5.3 asks for 24 and 128).
 pub(super) fn ice() -> IceCredentials {
     let (ufrag, pwd): ([u8; 8], [u8; 16]) = (random(), random());
-    IceCredentials {
-        ufrag: hex(&ufrag),
-        pwd: hex(&pwd),
-    }
+    IceCredentials { ufrag: hex(&ufrag), pwd: hex(&pwd) }
 }
 
 /// A strong entity-tag of the first ICE session, with its quotes.
@@ -40,16 +37,7 @@ pub(super) fn sources() -> (Source, Source) {
         let mut sorted = ssrcs;
         sorted.sort_unstable();
         if sorted[0] != 0 && sorted.windows(2).all(|pair| pair[0] != pair[1]) {
-            return (
-                Source {
-                    ssrc: audio,
-                    rtx: Some(audio_rtx),
-                },
-                Source {
-                    ssrc: video,
-                    rtx: Some(video_rtx),
-                },
-            );
+            return (Source { ssrc: audio, rtx: Some(audio_rtx) }, Source { ssrc: video, rtx: Some(video_rtx) });
         }
     }
 }
@@ -61,18 +49,13 @@ pub(super) fn retry_after() -> Duration {
 
 /// Lower-case hex digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| DIGITS[usize::from(digit)] as char)
-        .collect()
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)] as char).collect()
 }
 
 /// Bytes that nobody can guess.
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .expect("the system's random source works, or nothing here is safe");
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source works, or nothing here is safe");
     bytes
 }
 
@@ -97,32 +80,22 @@ mod tests {
         let IceCredentials { ufrag, pwd } = ice();
 
         assert_eq!((ufrag.len(), pwd.len()), (16, 32));
-        assert!(
-            ufrag
-                .bytes()
-                .chain(pwd.bytes())
-                .all(|c| c.is_ascii_hexdigit())
-        );
+        assert!(ufrag.bytes().chain(pwd.bytes()).all(|c| c.is_ascii_hexdigit()));
     }
 
     #[test]
     fn an_entity_tag_is_strong_and_quoted() {
         let tag = etag();
 
-        assert!(
-            tag.starts_with("\"1-") && tag.ends_with('"') && tag.len() == 12,
-            "{tag}"
-        );
+        assert!(tag.starts_with("\"1-") && tag.ends_with('"') && tag.len() == 12, "{tag}");
     }
 
     #[test]
     fn sources_differ_and_the_sdp_session_is_small() {
         for _ in 0..100 {
             let (audio, video) = sources();
-            let ssrcs: HashSet<u32> = [Some(audio.ssrc), audio.rtx, Some(video.ssrc), video.rtx]
-                .into_iter()
-                .flatten()
-                .collect();
+            let ssrcs: HashSet<u32> =
+                [Some(audio.ssrc), audio.rtx, Some(video.ssrc), video.rtx].into_iter().flatten().collect();
 
             assert_eq!(ssrcs.len(), 4);
             assert!(sdp_session() < 1 << 62);

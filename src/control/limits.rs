@@ -96,9 +96,7 @@ impl Generations {
             self.older = std::mem::take(&mut self.younger);
         }
         let known = self.older.remove(&key);
-        self.younger
-            .entry(key)
-            .or_insert_with(|| known.unwrap_or(now))
+        self.younger.entry(key).or_insert_with(|| known.unwrap_or(now))
     }
 }
 
@@ -120,24 +118,14 @@ mod tests {
         let refused = limits.allow(Action::Present, &key, start);
 
         assert_eq!(refused, Err(RetryAfter(Duration::from_millis(200))));
-        assert_eq!(
-            limits.allow(Action::Present, &key, start + Duration::from_millis(200)),
-            Ok(())
-        );
-        assert!(
-            limits
-                .allow(Action::Present, &key, start + Duration::from_millis(200))
-                .is_err()
-        );
+        assert_eq!(limits.allow(Action::Present, &key, start + Duration::from_millis(200)), Ok(()));
+        assert!(limits.allow(Action::Present, &key, start + Duration::from_millis(200)).is_err());
     }
 
     #[test]
     fn clients_and_actions_do_not_share_a_bucket() {
         let (limits, now) = (Limits::default(), Instant::now());
-        let (one, other) = (
-            Key::address([192, 0, 2, 1].into()),
-            Key::address([192, 0, 2, 2].into()),
-        );
+        let (one, other) = (Key::address([192, 0, 2, 1].into()), Key::address([192, 0, 2, 2].into()));
         while limits.allow(Action::Miss, &one, now).is_ok() {}
 
         assert_eq!(limits.allow(Action::Miss, &other, now), Ok(()));
@@ -153,10 +141,7 @@ mod tests {
             assert!(limits.allow(Action::Miss, &key, now).is_err());
         }
 
-        assert_eq!(
-            limits.allow(Action::Miss, &key, now + Duration::from_secs(6)),
-            Ok(())
-        );
+        assert_eq!(limits.allow(Action::Miss, &key, now + Duration::from_secs(6)), Ok(()));
     }
 
     #[test]
@@ -175,11 +160,7 @@ mod tests {
         while limits.allow(Action::Miss, &busy, now).is_ok() {}
 
         for n in 0..(3 * HALF as u32) {
-            let _ = limits.allow(
-                Action::Miss,
-                &Key::Address(IpAddr::V4((n + 0x0a00_0000).into())),
-                now,
-            );
+            let _ = limits.allow(Action::Miss, &Key::Address(IpAddr::V4((n + 0x0a00_0000).into())), now);
             if n % 1_000 == 0 {
                 assert!(limits.allow(Action::Miss, &busy, now).is_err());
             }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::media::{CloseReason, Role};
 
@@ -25,30 +23,18 @@ impl Meters {
     /// When one of the names is taken already.
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let seconds = |name: &str, help: &str| {
-            HistogramVec::new(
-                HistogramOpts::new(name, help).buckets(SECONDS.to_vec()),
-                &["role"],
-            )
+            HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), &["role"])
         };
         let meters = Self {
             streams: IntGauge::new("tribune_streams", "Streams with a presenter or viewers.")?,
             sessions: IntGaugeVec::new(Opts::new("tribune_sessions", "Open sessions."), &["role"])?,
-            joins: IntCounterVec::new(
-                Opts::new("tribune_joins_total", "Sessions made."),
-                &["role"],
-            )?,
+            joins: IntCounterVec::new(Opts::new("tribune_joins_total", "Sessions made."), &["role"])?,
             ends: IntCounterVec::new(
                 Opts::new("tribune_session_ends_total", "Sessions ended, by reason."),
                 &["role", "reason"],
             )?,
-            connect: seconds(
-                "tribune_session_connect_seconds",
-                "From the answer to agreed keys.",
-            )?,
-            first_media: seconds(
-                "tribune_first_media_seconds",
-                "From the answer to the first media packet.",
-            )?,
+            connect: seconds("tribune_session_connect_seconds", "From the answer to agreed keys.")?,
+            first_media: seconds("tribune_first_media_seconds", "From the answer to the first media packet.")?,
         };
         registry.register(Box::new(meters.streams.clone()))?;
         registry.register(Box::new(meters.sessions.clone()))?;
@@ -69,22 +55,16 @@ impl Meters {
     }
 
     pub(super) fn ended(&self, role: Role, reason: CloseReason) {
-        self.ends
-            .with_label_values(&[word(role), reason.word()])
-            .inc();
+        self.ends.with_label_values(&[word(role), reason.word()]).inc();
         self.sessions.with_label_values(&[word(role)]).dec();
     }
 
     pub(super) fn connected(&self, role: Role, after: Duration) {
-        self.connect
-            .with_label_values(&[word(role)])
-            .observe(after.as_secs_f64());
+        self.connect.with_label_values(&[word(role)]).observe(after.as_secs_f64());
     }
 
     pub(super) fn first_media(&self, role: Role, after: Duration) {
-        self.first_media
-            .with_label_values(&[word(role)])
-            .observe(after.as_secs_f64());
+        self.first_media.with_label_values(&[word(role)]).observe(after.as_secs_f64());
     }
 
     pub(super) fn streams(&self, now: usize) {

@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 use crate::media::{CloseReason, Notice, Role, Route, SessionId, SessionSpec, Summary};
 use crate::metrics::Metrics;
 use crate::net::{Full, Handle};
-use crate::wire::sdp::{
-    Fingerprint, IceCredentials, Kind, Local, Negotiated, Offer, Refusal, Section, Shape,
-};
+use crate::wire::sdp::{Fingerprint, IceCredentials, Kind, Local, Negotiated, Offer, Refusal, Section, Shape};
 use crate::wire::sdp::{answer_presenter, answer_viewer};
 
 use auth::Identity;
@@ -193,13 +191,9 @@ impl Control {
     /// Makes a presenter's session; takes over a session of the same identity.
     /// # Errors
     /// See [`OpenError`]; nothing has changed then.
-    pub fn present(
-        self: &Arc<Self>,
-        _stream: &StreamName,
-        _who: &Identity,
-        _offer: &str,
-    ) -> Result<Opened, OpenError> {
-        Err(OpenError::Busy)
+    pub fn present(self: &Arc<Self>, stream: &StreamName, who: &Identity, offer: &str) -> Result<Opened, OpenError> {
+        let offer = Offer::parse(offer)?;
+        self.seat(stream, who, |local| answer_presenter(&offer, local))
     }
 
     /// Makes a viewer's session.
@@ -212,9 +206,7 @@ impl Control {
         offer: &str,
     ) -> Result<Opened, OpenError> {
         let offer = Offer::parse(offer)?;
-        self.admit(stream, who, |local, shape| {
-            answer_viewer(&offer, local, shape)
-        })
+        self.admit(stream, who, |local, shape| answer_viewer(&offer, local, shape))
     }
 
     /// Looks a session up. The id is the capability; a tombstone is not found here.
@@ -268,24 +260,11 @@ impl Control {
             Notice::Connected { session, remote: _ } => {
                 if let Some((role, after)) = self.directory.connected(session, now) {
                     self.meters.connected(role, after);
-                    tracing::debug!(
-                        ?session,
-                        role = meters::word(role),
-                        ?after,
-                        "session connected"
-                    );
+                    tracing::debug!(?session, role = meters::word(role), ?after, "session connected");
                 }
             }
-            Notice::Started {
-                session,
-                kind,
-                format,
-            } => self.directory.started(session, kind, format),
-            Notice::Closed {
-                session,
-                reason,
-                summary,
-            } => {
+            Notice::Started { session, kind, format } => self.directory.started(session, kind, format),
+            Notice::Closed { session, reason, summary } => {
                 let (closing, departed) = self.directory.closed(session, now);
                 if let Closing::Now(departed) = &closing {
                     self.ended(departed, reason);
@@ -319,9 +298,9 @@ impl Control {
         let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
         let shape = first_formats(&proposal.negotiated.sections);
 
-        let replaced = self.directory.present(stream, &entrant, shape, |route| {
-            self.media.open(proposal.spec(Role::Presenter, route))
-        })?;
+        let replaced = self
+            .directory
+            .present(stream, &entrant, shape, |route| self.media.open(proposal.spec(Role::Presenter, route)))?;
         if let Some((old, departed)) = replaced {
             self.ended(&departed, CloseReason::TakenOver);
             self.media.close(old, CloseReason::TakenOver);
@@ -345,17 +324,13 @@ impl Control {
                 return Err(OpenError::Idle { retry_after: SOON });
             }
             (Stage::Empty, IdlePolicy::Conflict) => {
-                return Err(OpenError::Idle {
-                    retry_after: ids::retry_after(),
-                });
+                return Err(OpenError::Idle { retry_after: ids::retry_after() });
             }
         };
         let proposal = self.propose(stream, who, |local| negotiate(local, &shape))?;
         let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
 
-        self.directory.watch(stream, policy, &entrant, |route| {
-            self.media.open(proposal.spec(Role::Viewer, route))
-        })?;
+        self.directory.watch(stream, policy, &entrant, |route| self.media.open(proposal.spec(Role::Viewer, route)))?;
         Ok(self.opened(Role::Viewer, entrant, answer))
     }
 
@@ -378,29 +353,15 @@ impl Control {
             video,
         })?;
         let subject = who.map(|who| who.subject.clone());
-        let entrant = Entrant {
-            id: ids::session(),
-            etag: ids::etag(),
-            subject,
-            created: Instant::now(),
-        };
-        Ok(Proposal {
-            entrant,
-            ice,
-            negotiated,
-        })
+        let entrant = Entrant { id: ids::session(), etag: ids::etag(), subject, created: Instant::now() };
+        Ok(Proposal { entrant, ice, negotiated })
     }
 
     /// Counts a new session and puts it under its guard.
     fn opened(self: &Arc<Self>, role: Role, entrant: Entrant, answer: String) -> Opened {
         self.meters.joined(role);
         self.meters.streams(self.directory.counts().1);
-        Opened {
-            session: entrant.id,
-            etag: entrant.etag,
-            answer,
-            guard: Some(Arc::clone(self)),
-        }
+        Opened { session: entrant.id, etag: entrant.etag, answer, guard: Some(Arc::clone(self)) }
     }
 
     /// Counts an end, once per session.
@@ -410,13 +371,7 @@ impl Control {
     }
 
     /// The one line that a session leaves behind.
-    fn summarize(
-        &self,
-        session: SessionId,
-        departed: &Departed,
-        reason: CloseReason,
-        summary: &Summary,
-    ) {
+    fn summarize(&self, session: SessionId, departed: &Departed, reason: CloseReason, summary: &Summary) {
         if let Some(after) = summary.media_after {
             self.meters.first_media(departed.role, after);
         }
@@ -446,36 +401,15 @@ struct Proposal {
 
 impl Proposal {
     fn spec(self, role: Role, route: Arc<Route>) -> SessionSpec {
-        let Self {
-            entrant: Entrant { id, created, .. },
-            ice: local_ice,
-            negotiated,
-        } = self;
-        SessionSpec {
-            id,
-            role,
-            route,
-            local_ice,
-            negotiated,
-            created,
-        }
+        let Self { entrant: Entrant { id, created, .. }, ice: local_ice, negotiated } = self;
+        SessionSpec { id, role, route, local_ice, negotiated, created }
     }
 }
 
 /// What a presenter will send if it takes what it agreed on first. Its packets tell better, later.
 fn first_formats(sections: &[Section]) -> Shape {
-    let first = |kind: Kind| {
-        sections
-            .iter()
-            .find(|section| section.kind == kind)?
-            .formats
-            .first()
-            .cloned()
-    };
-    Shape {
-        audio: first(Kind::Audio),
-        video: first(Kind::Video),
-    }
+    let first = |kind: Kind| sections.iter().find(|section| section.kind == kind)?.formats.first().cloned();
+    Shape { audio: first(Kind::Audio), video: first(Kind::Video) }
 }
 
 /// A presenter that has its answer is connected after a second, or something is wrong with it.

@@ -31,13 +31,98 @@ impl FromStr for StreamName {
 
     fn from_str(text: &str) -> Result<Self, BadStreamName> {
         let good = (1..=64).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-        if good {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(BadStreamName)
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        if good { Ok(Self(text.to_owned())) } else { Err(BadStreamName) }
+    }
+}
+
+/// What happens to a viewer while nobody presents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdlePolicy {
+    /// It is told to ask again in a few seconds. Every player understands that.
+    #[default]
+    Conflict,
+    /// It gets its session now and its pictures when somebody presents.
+    Wait,
+}
+
+/// Who may watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WatchPolicy {
+    /// Everybody.
+    #[default]
+    Open,
+    /// Whoever has a token for the stream.
+    Token,
+}
+
+/// How one stream is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamPolicy {
+    /// What happens to a viewer while nobody presents.
+    pub idle: IdlePolicy,
+    /// Who may watch.
+    pub watch: WatchPolicy,
+    /// Most viewers at once; `None`: as many as the server takes.
+    pub max_viewers: Option<usize>,
+}
+
+/// How all streams are run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// For streams that are not named below.
+    pub default: StreamPolicy,
+    /// For streams by name.
+    pub named: BTreeMap<StreamName, StreamPolicy>,
+    /// Only the named streams exist.
+    pub provisioned_only: bool,
+}
+
+impl Policies {
+    /// The policy of a stream; `None` when there can be no such stream.
+    pub fn of(&self, stream: &StreamName) -> Option<&StreamPolicy> {
+        match self.named.get(stream) {
+            Some(policy) => Some(policy),
+            None if self.provisioned_only => None,
+            None => Some(&self.default),
         }
+    }
+
+    /// Does watching this stream need no token? A stream that cannot exist is as closed as the default says, so that
+    /// the answer does not tell which streams exist.
+    pub fn watch_is_open(&self, stream: &StreamName) -> bool {
+        self.of(stream).unwrap_or(&self.default).watch == WatchPolicy::Open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_plain() {
+        for good in ["a", "live", "Talk_2-b", &"x".repeat(64)] {
+            assert_eq!(good.parse::<StreamName>().map(|name| name.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", "a b", "a/b", "..", "é", "a\0", &"x".repeat(65)] {
+            assert_eq!(bad.parse::<StreamName>(), Err(BadStreamName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_named_policy_wins_over_the_default() {
+        let talk: StreamName = "talk".parse().expect("a name");
+        let other: StreamName = "other".parse().expect("a name");
+        let closed = StreamPolicy { watch: WatchPolicy::Token, ..StreamPolicy::default() };
+        let mut policies = Policies { named: [(talk.clone(), closed)].into(), ..Policies::default() };
+
+        assert_eq!(policies.of(&talk), Some(&closed));
+        assert_eq!(policies.of(&other), Some(&StreamPolicy::default()));
+        assert!(!policies.watch_is_open(&talk) && policies.watch_is_open(&other));
+
+        policies.provisioned_only = true;
+        assert_eq!(policies.of(&other), None);
     }
 }

@@ -21,10 +21,7 @@ struct Told {
 impl Media {
     fn with_places(places: usize) -> Self {
         Self(Arc::new(Told {
-            fingerprint: Fingerprint {
-                hash: Hash::Sha256,
-                value: vec![0; 32],
-            },
+            fingerprint: Fingerprint { hash: Hash::Sha256, value: vec![0; 32] },
             places: Mutex::new(places),
             open: Mutex::default(),
             closed: Mutex::default(),
@@ -44,20 +41,12 @@ impl MediaPlane for Media {
     fn open(&self, spec: SessionSpec) -> Result<(), Full> {
         let mut places = self.0.places.lock().expect("not poisoned");
         *places = places.checked_sub(1).ok_or(Full)?;
-        self.0
-            .open
-            .lock()
-            .expect("not poisoned")
-            .insert(spec.id, spec.route);
+        self.0.open.lock().expect("not poisoned").insert(spec.id, spec.route);
         Ok(())
     }
 
     fn close(&self, session: SessionId, reason: CloseReason) {
-        self.0
-            .closed
-            .lock()
-            .expect("not poisoned")
-            .push((session, reason));
+        self.0.closed.lock().expect("not poisoned").push((session, reason));
     }
 
     fn close_all(&self, _reason: CloseReason) {}
@@ -81,47 +70,24 @@ impl House {
 
     fn with(policies: Policies, max_sessions: usize, media_places: usize) -> Self {
         let (media, metrics) = (Media::with_places(media_places), Metrics::new());
-        let settings = Settings {
-            candidates: vec![([192, 0, 2, 1], 8080).into()],
-            policies: Arc::new(policies),
-            max_sessions,
-        };
+        let settings =
+            Settings { candidates: vec![([192, 0, 2, 1], 8080).into()], policies: Arc::new(policies), max_sessions };
         let control = Control::new(media.clone(), settings, &metrics).expect("registered once");
-        Self {
-            control,
-            media,
-            metrics,
-        }
+        Self { control, media, metrics }
     }
 
     fn waiting() -> Self {
-        let default = StreamPolicy {
-            idle: IdlePolicy::Wait,
-            ..StreamPolicy::default()
-        };
-        Self::with(
-            Policies {
-                default,
-                ..Policies::default()
-            },
-            1_000,
-            1_000,
-        )
+        let default = StreamPolicy { idle: IdlePolicy::Wait, ..StreamPolicy::default() };
+        Self::with(Policies { default, ..Policies::default() }, 1_000, 1_000)
     }
 
     fn present(&self, stream: &str, who: &str) -> Result<SessionId, OpenError> {
-        let opened = self
-            .control
-            .seat(&name(stream), &identity(who), |local| Ok(agreed(local)))?;
+        let opened = self.control.seat(&name(stream), &identity(who), |local| Ok(agreed(local)))?;
         Ok(deliver(opened))
     }
 
     fn watch(&self, stream: &str) -> Result<SessionId, OpenError> {
-        Ok(deliver(self.control.admit(
-            &name(stream),
-            None,
-            |local, _| Ok(agreed(local)),
-        )?))
+        Ok(deliver(self.control.admit(&name(stream), None, |local, _| Ok(agreed(local)))?))
     }
 
     /// A presenter that is connected.
@@ -132,26 +98,15 @@ impl House {
     }
 
     fn connect(&self, session: SessionId) {
-        self.control.notice(Notice::Connected {
-            session,
-            remote: ([192, 0, 2, 9], 4).into(),
-        });
+        self.control.notice(Notice::Connected { session, remote: ([192, 0, 2, 9], 4).into() });
     }
 
     fn end(&self, session: SessionId, reason: CloseReason) {
-        self.control.notice(Notice::Closed {
-            session,
-            reason,
-            summary: Summary::default(),
-        });
+        self.control.notice(Notice::Closed { session, reason, summary: Summary::default() });
     }
 
     fn metric(&self, line: &str) -> bool {
-        self.metrics
-            .render()
-            .expect("rendered")
-            .lines()
-            .any(|found| found == line)
+        self.metrics.render().expect("rendered").lines().any(|found| found == line)
     }
 }
 
@@ -166,11 +121,7 @@ fn name(text: &str) -> StreamName {
 }
 
 fn identity(subject: &str) -> Identity {
-    Identity {
-        subject: subject.to_owned(),
-        stream: None,
-        right: Right::Admin,
-    }
+    Identity { subject: subject.to_owned(), stream: None, right: Right::Admin }
 }
 
 fn format(codec: Codec) -> Format {
@@ -212,15 +163,9 @@ fn a_presenter_takes_an_empty_seat() {
     let id = house.present("live", "a").expect("a free seat");
     let view = house.control.session(id).expect("open");
 
-    assert_eq!(
-        (view.role, view.stream.as_str(), view.subject.as_deref()),
-        (Role::Presenter, "live", Some("a"))
-    );
+    assert_eq!((view.role, view.stream.as_str(), view.subject.as_deref()), (Role::Presenter, "live", Some("a")));
     assert!(!view.connected && view.etag.starts_with("\"1-"));
-    assert!(
-        !house.control.stream(&name("live")).expect("there").live,
-        "not before keys are agreed"
-    );
+    assert!(!house.control.stream(&name("live")).expect("there").live, "not before keys are agreed");
     house.connect(id);
     assert!(house.control.stream(&name("live")).expect("there").live);
 }
@@ -231,16 +176,10 @@ fn another_identity_finds_the_seat_taken() {
     let first = house.present("live", "a").expect("a free seat");
 
     assert_eq!(house.present("live", "b"), Err(OpenError::Busy));
-    assert!(
-        house.present("other", "b").is_ok(),
-        "streams have a seat each"
-    );
+    assert!(house.present("other", "b").is_ok(), "streams have a seat each");
 
     assert!(house.control.close(first, CloseReason::Deleted));
-    assert!(
-        house.present("live", "b").is_ok(),
-        "the seat is free at once"
-    );
+    assert!(house.present("live", "b").is_ok(), "the seat is free at once");
 }
 
 #[test]
@@ -253,16 +192,9 @@ fn the_same_identity_takes_its_seat_over_and_viewers_stay() {
 
     assert_eq!(house.media.closed(), [(old, CloseReason::TakenOver)]);
     assert!(house.control.session(old).is_none() && house.control.session(viewer).is_some());
-    assert!(
-        Arc::ptr_eq(&house.media.route(new), &house.media.route(viewer)),
-        "one route for the stream's life"
-    );
+    assert!(Arc::ptr_eq(&house.media.route(new), &house.media.route(viewer)), "one route for the stream's life");
     house.end(old, CloseReason::TakenOver);
-    assert_eq!(
-        house.present("live", "b"),
-        Err(OpenError::Busy),
-        "the old session's end leaves the seat alone"
-    );
+    assert_eq!(house.present("live", "b"), Err(OpenError::Busy), "the old session's end leaves the seat alone");
     assert!(house.metric(r#"tribune_session_ends_total{reason="taken_over",role="presenter"} 1"#));
     assert!(house.metric(r#"tribune_sessions{role="presenter"} 1"#));
 }
@@ -272,10 +204,7 @@ fn a_takeover_that_finds_no_room_leaves_the_old_session_alone() {
     let house = House::with(Policies::default(), 1_000, 1);
     let old = house.live("live", "a");
 
-    assert!(matches!(
-        house.present("live", "a"),
-        Err(OpenError::Full { .. })
-    ));
+    assert!(matches!(house.present("live", "a"), Err(OpenError::Full { .. })));
 
     assert!(house.control.session(old).is_some() && house.media.closed().is_empty());
     assert!(house.control.stream(&name("live")).expect("there").live);
@@ -286,9 +215,7 @@ fn a_refused_offer_changes_nothing() {
     let house = House::new();
     let refusal = || Refusal::Unsupported("no".to_owned());
 
-    let refused = house
-        .control
-        .seat(&name("live"), &identity("a"), |_| Err(refusal()));
+    let refused = house.control.seat(&name("live"), &identity("a"), |_| Err(refusal()));
 
     assert_eq!(refused.err(), Some(OpenError::Refused(refusal())));
     assert!(house.control.streams().is_empty() && house.control.sessions() == 0);
@@ -302,13 +229,9 @@ fn of_many_identities_at_once_exactly_one_gets_the_seat() {
 
         let won: usize = std::thread::scope(|scope| {
             let house = &house;
-            let racers: Vec<_> = (0..8)
-                .map(|n| scope.spawn(move || house.present("live", &format!("racer-{n}")).is_ok()))
-                .collect();
-            racers
-                .into_iter()
-                .map(|racer| usize::from(racer.join().expect("no panic")))
-                .sum()
+            let racers: Vec<_> =
+                (0..8).map(|n| scope.spawn(move || house.present("live", &format!("racer-{n}")).is_ok())).collect();
+            racers.into_iter().map(|racer| usize::from(racer.join().expect("no panic"))).sum()
         });
 
         assert_eq!((won, house.control.sessions()), (1, 1));
@@ -325,10 +248,7 @@ fn of_one_identity_many_times_at_once_one_session_stays() {
         }
     });
 
-    assert_eq!(
-        (house.control.sessions(), house.media.closed().len()),
-        (1, 7)
-    );
+    assert_eq!((house.control.sessions(), house.media.closed().len()), (1, 7));
     assert!(house.metric(r#"tribune_sessions{role="presenter"} 1"#));
 }
 
@@ -336,18 +256,11 @@ fn of_one_identity_many_times_at_once_one_session_stays() {
 fn a_viewer_of_an_empty_stream_is_asked_to_come_back() {
     let house = House::new();
 
-    let Err(OpenError::Idle { retry_after }) = house.watch("live") else {
-        panic!("nobody presents")
-    };
+    let Err(OpenError::Idle { retry_after }) = house.watch("live") else { panic!("nobody presents") };
     assert!((2..=5).contains(&retry_after.as_secs()));
 
     let presenter = house.present("live", "a").expect("a free seat");
-    assert_eq!(
-        house.watch("live"),
-        Err(OpenError::Idle {
-            retry_after: Duration::from_secs(1)
-        })
-    );
+    assert_eq!(house.watch("live"), Err(OpenError::Idle { retry_after: Duration::from_secs(1) }));
 
     house.connect(presenter);
     assert!(house.watch("live").is_ok());
@@ -363,10 +276,7 @@ fn a_viewer_of_an_empty_stream_may_wait_by_policy() {
     let viewer = house.watch("live").expect("waits");
     let presenter = house.present("live", "a").expect("a free seat");
 
-    assert!(Arc::ptr_eq(
-        &house.media.route(viewer),
-        &house.media.route(presenter)
-    ));
+    assert!(Arc::ptr_eq(&house.media.route(viewer), &house.media.route(presenter)));
 }
 
 #[test]
@@ -384,57 +294,22 @@ fn a_viewer_is_offered_what_the_presenter_agreed_on_until_it_is_heard() {
         seen.expect("asked")
     };
 
-    assert_eq!(
-        seen(&house),
-        Shape {
-            audio: None,
-            video: Some(format(Codec::Vp8))
-        }
-    );
+    assert_eq!(seen(&house), Shape { audio: None, video: Some(format(Codec::Vp8)) });
 
-    let started = |session, kind, codec| Notice::Started {
-        session,
-        kind,
-        format: format(codec),
-    };
-    house
-        .control
-        .notice(started(presenter, Kind::Video, Codec::H264));
-    house
-        .control
-        .notice(started(presenter, Kind::Audio, Codec::Opus));
-    house
-        .control
-        .notice(started(stranger, Kind::Video, Codec::Av1));
-    assert_eq!(
-        seen(&house),
-        Shape {
-            audio: Some(format(Codec::Opus)),
-            video: Some(format(Codec::H264))
-        }
-    );
+    let started = |session, kind, codec| Notice::Started { session, kind, format: format(codec) };
+    house.control.notice(started(presenter, Kind::Video, Codec::H264));
+    house.control.notice(started(presenter, Kind::Audio, Codec::Opus));
+    house.control.notice(started(stranger, Kind::Video, Codec::Av1));
+    assert_eq!(seen(&house), Shape { audio: Some(format(Codec::Opus)), video: Some(format(Codec::H264)) });
 
     house.present("live", "a").expect("taken over");
-    house
-        .control
-        .notice(started(presenter, Kind::Video, Codec::Av1));
-    assert_eq!(
-        house.directory_shape(),
-        Shape {
-            audio: None,
-            video: Some(format(Codec::Vp8))
-        }
-    );
+    house.control.notice(started(presenter, Kind::Video, Codec::Av1));
+    assert_eq!(house.directory_shape(), Shape { audio: None, video: Some(format(Codec::Vp8)) });
 }
 
 impl House {
     fn directory_shape(&self) -> Shape {
-        match self
-            .control
-            .directory
-            .stage(&name("live"))
-            .expect("not draining")
-        {
+        match self.control.directory.stage(&name("live")).expect("not draining") {
             Stage::Soon(shape) | Stage::Live(shape) => shape,
             Stage::Empty => Shape::default(),
         }
@@ -445,10 +320,7 @@ impl House {
 fn an_answer_that_is_not_delivered_ends_its_session() {
     let house = House::new();
 
-    let opened = house
-        .control
-        .seat(&name("live"), &identity("a"), |local| Ok(agreed(local)))
-        .expect("a free seat");
+    let opened = house.control.seat(&name("live"), &identity("a"), |local| Ok(agreed(local))).expect("a free seat");
     let id = opened.session;
     drop(opened);
 
@@ -462,27 +334,14 @@ fn a_repeated_delete_succeeds_for_a_minute() {
     let id = house.present("live", "a").expect("a free seat");
     let start = Instant::now();
 
-    assert!(
-        house.control.close(id, CloseReason::Deleted)
-            && house.control.close(id, CloseReason::Deleted)
-    );
+    assert!(house.control.close(id, CloseReason::Deleted) && house.control.close(id, CloseReason::Deleted));
     assert!(house.control.session(id).is_none());
-    assert_eq!(
-        house.media.closed().len(),
-        1,
-        "the media plane hears of it once"
-    );
+    assert_eq!(house.media.closed().len(), 1, "the media plane hears of it once");
     assert!(!house.control.close(SessionId(1), CloseReason::Deleted));
 
     let directory = &house.control.directory;
-    assert_eq!(
-        directory.close(id, start + Duration::from_secs(59)),
-        Closing::Before
-    );
-    assert_eq!(
-        directory.close(id, start + Duration::from_secs(62)),
-        Closing::Never
-    );
+    assert_eq!(directory.close(id, start + Duration::from_secs(59)), Closing::Before);
+    assert_eq!(directory.close(id, start + Duration::from_secs(62)), Closing::Never);
 }
 
 #[test]
@@ -520,10 +379,7 @@ fn every_end_is_counted_once_by_its_reason() {
 fn viewers_are_counted_when_they_are_connected() {
     let house = House::new();
     house.live("live", "a");
-    let (one, two) = (
-        house.watch("live").expect("live"),
-        house.watch("live").expect("live"),
-    );
+    let (one, two) = (house.watch("live").expect("live"), house.watch("live").expect("live"));
     let viewers = |house: &House| house.control.stream(&name("live")).expect("there").viewers;
 
     house.connect(one);
@@ -541,12 +397,7 @@ fn streams_are_listed_by_name_and_vanish_with_the_last_session() {
     let house = House::new();
     let sessions: Vec<_> = ["b", "c", "a"].map(|stream| house.live(stream, "a")).into();
 
-    let names: Vec<_> = house
-        .control
-        .streams()
-        .into_iter()
-        .map(|view| view.name.to_string())
-        .collect();
+    let names: Vec<_> = house.control.streams().into_iter().map(|view| view.name.to_string()).collect();
     assert_eq!(names, ["a", "b", "c"]);
 
     for id in sessions {
@@ -564,30 +415,14 @@ fn a_crowd_of_viewers_leaves_room_for_a_presenter() {
     assert_eq!(let_in, 13, "16 places: one presents, two are kept");
     assert!(!house.control.is_ready());
     assert!(house.present("second", "b").is_ok() && house.present("third", "c").is_ok());
-    assert!(matches!(
-        house.present("fourth", "d"),
-        Err(OpenError::Full { .. })
-    ));
-    assert!(
-        house.present("live", "a").is_ok(),
-        "a takeover needs no additional place"
-    );
+    assert!(matches!(house.present("fourth", "d"), Err(OpenError::Full { .. })));
+    assert!(house.present("live", "a").is_ok(), "a takeover needs no additional place");
 }
 
 #[test]
 fn a_stream_takes_no_more_viewers_than_it_may() {
-    let default = StreamPolicy {
-        max_viewers: Some(2),
-        ..StreamPolicy::default()
-    };
-    let house = House::with(
-        Policies {
-            default,
-            ..Policies::default()
-        },
-        1_000,
-        1_000,
-    );
+    let default = StreamPolicy { max_viewers: Some(2), ..StreamPolicy::default() };
+    let house = House::with(Policies { default, ..Policies::default() }, 1_000, 1_000);
     house.live("live", "a");
 
     let first = house.watch("live").expect("room");
@@ -601,15 +436,7 @@ fn a_stream_takes_no_more_viewers_than_it_may() {
 #[test]
 fn only_provisioned_streams_exist_if_so_configured() {
     let named = [(name("live"), StreamPolicy::default())].into();
-    let house = House::with(
-        Policies {
-            named,
-            provisioned_only: true,
-            ..Policies::default()
-        },
-        1_000,
-        1_000,
-    );
+    let house = House::with(Policies { named, provisioned_only: true, ..Policies::default() }, 1_000, 1_000);
 
     assert_eq!(house.present("other", "a"), Err(OpenError::UnknownStream));
     assert_eq!(house.watch("other"), Err(OpenError::UnknownStream));
@@ -624,14 +451,8 @@ fn a_draining_server_lets_nobody_in_and_sessions_still_end() {
     house.control.drain();
 
     assert!(!house.control.is_ready());
-    assert!(matches!(
-        house.present("live", "a"),
-        Err(OpenError::Draining { .. })
-    ));
-    assert!(matches!(
-        house.watch("live"),
-        Err(OpenError::Draining { .. })
-    ));
+    assert!(matches!(house.present("live", "a"), Err(OpenError::Draining { .. })));
+    assert!(matches!(house.watch("live"), Err(OpenError::Draining { .. })));
     assert!(house.control.close(id, CloseReason::Deleted));
 }
 
@@ -640,14 +461,8 @@ fn garbage_is_refused_before_anything_else() {
     let house = House::new();
 
     for offer in ["", "v=0", "\0\0\0", "{}"] {
-        assert!(matches!(
-            house.control.present(&name("live"), &identity("a"), offer),
-            Err(OpenError::Refused(_))
-        ));
-        assert!(matches!(
-            house.control.watch(&name("live"), None, offer),
-            Err(OpenError::Refused(_))
-        ));
+        assert!(matches!(house.control.present(&name("live"), &identity("a"), offer), Err(OpenError::Refused(_))));
+        assert!(matches!(house.control.watch(&name("live"), None, offer), Err(OpenError::Refused(_))));
     }
     assert!(house.control.streams().is_empty());
 }

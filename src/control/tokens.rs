@@ -42,9 +42,7 @@ pub fn is_well_formed(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !body.is_empty()
         && text.len() <= LONGEST_TOKEN
-        && body
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || b"-._~+/".contains(&c))
+        && body.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~+/".contains(&c))
 }
 
 /// A token that somebody wrote into the configuration, by its hash.
@@ -58,9 +56,7 @@ pub struct StaticToken {
 
 impl fmt::Debug for StaticToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StaticToken")
-            .field("identity", &self.identity)
-            .finish_non_exhaustive()
+        f.debug_struct("StaticToken").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 
@@ -90,10 +86,7 @@ impl Secret {
     /// When it cannot be read or made, is damaged, or others on the machine may read it.
     pub fn load_or_create(state_dir: &Path) -> Result<Self, SecretError> {
         let path = state_dir.join("secret");
-        let failed = |source: io::Error| SecretError::Io {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source: io::Error| SecretError::Io { path: path.clone(), source };
         match read(&path) {
             Err(SecretError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 create(state_dir, &path).map_err(failed)?;
@@ -133,17 +126,9 @@ impl Secret {
         hmac::verify(&self.0, signed.as_bytes(), &tag).ok()?;
 
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        let stream = claims
-            .stream
-            .map(|name| name.parse::<StreamName>())
-            .transpose()
-            .ok()?;
+        let stream = claims.stream.map(|name| name.parse::<StreamName>()).transpose().ok()?;
         let whole = stream.is_some() || claims.right == Right::Admin;
-        (whole && seconds(now) < claims.exp).then_some(Identity {
-            subject: claims.sub,
-            stream,
-            right: claims.right,
-        })
+        (whole && seconds(now) < claims.exp).then_some(Identity { subject: claims.sub, stream, right: claims.right })
     }
 }
 
@@ -162,9 +147,7 @@ pub enum SecretError {
     #[error("{0}: mode {1:o} lets others read the secret; run `chmod 600 {0}`")]
     Exposed(String, u32),
     /// Not what we wrote.
-    #[error(
-        "{0}: {1} is not a secret (a file of 32 bytes); remove it to make a new one: all tokens end with it"
-    )]
+    #[error("{0}: {1} is not a secret (a file of 32 bytes); remove it to make a new one: all tokens end with it")]
     Damaged(String, String),
 }
 
@@ -184,25 +167,17 @@ struct Claims {
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn read(path: &Path) -> Result<Secret, SecretError> {
-    let failed = |source: io::Error| SecretError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source: io::Error| SecretError::Io { path: path.to_owned(), source };
     let name = || path.display().to_string();
 
     let file = fs::File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
     if !about.is_file() || about.len() != SECRET_BYTES as u64 {
-        let found = if about.is_file() {
-            format!("a file of {} bytes", about.len())
-        } else {
-            "a directory".to_owned()
-        };
+        let found = if about.is_file() { format!("a file of {} bytes", about.len()) } else { "a directory".to_owned() };
         return Err(SecretError::Damaged(name(), found));
     }
     if about.mode() & 0o077 != 0 {
@@ -228,11 +203,7 @@ fn create(dir: &Path, path: &Path) -> io::Result<()> {
 }
 
 fn write(draft: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(draft)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
     file.write_all(&ids::random::<SECRET_BYTES>())?;
     file.sync_all()
 }

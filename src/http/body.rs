@@ -26,10 +26,7 @@ impl Body {
     /// up before never polls it.
     pub(super) fn answer(mut opened: Opened) -> Self {
         let data = Bytes::from(std::mem::take(&mut opened.answer));
-        Self {
-            data,
-            opened: Some(opened),
-        }
+        Self { data, opened: Some(opened) }
     }
 
     /// Its length in bytes.
@@ -40,10 +37,7 @@ impl Body {
 
 impl From<String> for Body {
     fn from(text: String) -> Self {
-        Self {
-            data: Bytes::from(text),
-            opened: None,
-        }
+        Self { data: Bytes::from(text), opened: None }
     }
 }
 
@@ -57,10 +51,7 @@ impl hyper::body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.data.is_empty() {
             return Poll::Ready(None);
         }
@@ -89,17 +80,11 @@ pub(super) async fn read(
     limit: usize,
     deadline: Duration,
 ) -> Result<Bytes, Problem> {
-    let encoded = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let encoded = headers.get_all(CONTENT_ENCODING).iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"));
     if encoded {
         return Err(Problem::Encoded);
     }
-    let declared = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<u64>().ok());
+    let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if declared.is_some_and(|declared| declared > limit as u64) {
         return Err(Problem::TooLarge { limit });
     }
@@ -109,9 +94,7 @@ pub(super) async fn read(
     match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge { limit }),
-        Err(_) => Err(Problem::BadRequest(
-            "the body broke off or its framing is broken",
-        )),
+        Err(_) => Err(Problem::BadRequest("the body broke off or its framing is broken")),
     }
 }
 
@@ -129,11 +112,7 @@ pub(super) fn expect_type(headers: &HeaderMap, wanted: &str) -> Result<(), Probl
             if essence.eq_ignore_ascii_case(wanted) {
                 return Ok(());
             }
-            let clean: String = essence
-                .chars()
-                .filter(char::is_ascii_graphic)
-                .take(64)
-                .collect();
+            let clean: String = essence.chars().filter(char::is_ascii_graphic).take(64).collect();
             format!("`{clean}`")
         }
     };
@@ -148,10 +127,7 @@ mod tests {
     fn typed(values: &[&[u8]]) -> Result<(), Problem> {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(
-                CONTENT_TYPE,
-                HeaderValue::from_bytes(value).expect("a header value"),
-            );
+            headers.append(CONTENT_TYPE, HeaderValue::from_bytes(value).expect("a header value"));
         }
         expect_type(&headers, "application/sdp")
     }
@@ -179,20 +155,11 @@ mod tests {
             (&[b"text/plain"], "`text/plain`"),
             (&[b"application/sdpx"], "`application/sdpx`"),
             (&[b"a\xff\x80b"], "`ab`"),
-            (
-                &[b"application/sdp", b"application/sdp"],
-                "given more than once",
-            ),
+            (&[b"application/sdp", b"application/sdp"], "given more than once"),
         ];
 
         for (values, found) in cases {
-            assert_eq!(
-                typed(values),
-                Err(Problem::WrongType {
-                    found: found.into()
-                }),
-                "{values:?}"
-            );
+            assert_eq!(typed(values), Err(Problem::WrongType { found: found.into() }), "{values:?}");
         }
     }
 }

@@ -6,31 +6,18 @@
 use hyper::Method;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    HeaderMap, HeaderValue, ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue,
+    ORIGIN,
 };
 use hyper::http::request::Parts;
 
 /// Adds the lists to a response of any kind.
 pub(super) fn apply(headers: &mut HeaderMap, preflight: bool) {
-    let methods = if preflight {
-        PREFLIGHT_METHODS
-    } else {
-        METHODS
-    };
+    let methods = if preflight { PREFLIGHT_METHODS } else { METHODS };
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static(methods),
-    );
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(ALLOWED),
-    );
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static(EXPOSED),
-    );
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
 }
 
@@ -48,7 +35,8 @@ const METHODS: &str = "OPTIONS, HEAD, GET, POST, DELETE";
 /// preflight would look like a broken network.
 const PREFLIGHT_METHODS: &str = "OPTIONS, HEAD, GET, POST, PATCH, DELETE";
 
-const ALLOWED: &str = "Authorization, Content-Type, If-Match, If-None-Match, ETag, Accept, Cache-Control, Last-Event-ID";
+const ALLOWED: &str =
+    "Authorization, Content-Type, If-Match, If-None-Match, ETag, Accept, Cache-Control, Last-Event-ID";
 
 const EXPOSED: &str = "Location, Link, ETag, Retry-After, Accept-Post, Accept-Patch, Allow, \
                        Access-Control-Allow-Methods, WWW-Authenticate";
@@ -65,39 +53,14 @@ mod tests {
         apply(&mut headers, false);
 
         let list = |name: &str| {
-            let value = headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
-            value
-                .split(", ")
-                .map(str::to_ascii_lowercase)
-                .collect::<Vec<_>>()
+            let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            value.split(", ").map(str::to_ascii_lowercase).collect::<Vec<_>>()
         };
-        for name in [
-            "authorization",
-            "content-type",
-            "if-match",
-            "etag",
-            "last-event-id",
-        ] {
-            assert!(
-                list("access-control-allow-headers").contains(&name.to_owned()),
-                "{name}"
-            );
+        for name in ["authorization", "content-type", "if-match", "etag", "last-event-id"] {
+            assert!(list("access-control-allow-headers").contains(&name.to_owned()), "{name}");
         }
-        for name in [
-            "location",
-            "link",
-            "etag",
-            "retry-after",
-            "accept-post",
-            "www-authenticate",
-        ] {
-            assert!(
-                list("access-control-expose-headers").contains(&name.to_owned()),
-                "{name}"
-            );
+        for name in ["location", "link", "etag", "retry-after", "accept-post", "www-authenticate"] {
+            assert!(list("access-control-expose-headers").contains(&name.to_owned()), "{name}");
         }
         assert_eq!(list("access-control-allow-origin"), ["*"]);
         assert!(!headers.contains_key("access-control-allow-credentials"));
@@ -112,9 +75,7 @@ mod tests {
         apply(&mut browser, true);
 
         let patch = |headers: &HeaderMap| {
-            headers
-                .get(ACCESS_CONTROL_ALLOW_METHODS)
-                .is_some_and(|v| v.to_str().unwrap_or_default().contains("PATCH"))
+            headers.get(ACCESS_CONTROL_ALLOW_METHODS).is_some_and(|v| v.to_str().unwrap_or_default().contains("PATCH"))
         };
         assert!(!patch(&script));
         assert!(patch(&browser));
@@ -130,18 +91,9 @@ mod tests {
             builder.body(()).expect("a good request").into_parts().0
         };
 
-        assert!(is_preflight(&request(
-            "OPTIONS",
-            &["origin", "access-control-request-method"]
-        )));
+        assert!(is_preflight(&request("OPTIONS", &["origin", "access-control-request-method"])));
         assert!(!is_preflight(&request("OPTIONS", &["origin"])));
-        assert!(!is_preflight(&request(
-            "OPTIONS",
-            &["access-control-request-method"]
-        )));
-        assert!(!is_preflight(&request(
-            "POST",
-            &["origin", "access-control-request-method"]
-        )));
+        assert!(!is_preflight(&request("OPTIONS", &["access-control-request-method"])));
+        assert!(!is_preflight(&request("POST", &["origin", "access-control-request-method"])));
     }
 }

@@ -37,32 +37,21 @@ impl Guest {
         stream: Option<StreamName>,
         headers: &HeaderMap,
     ) -> Result<Self, Problem> {
-        let admitted = match stream {
-            Some(stream) => Self::admit_to(app, role, stream, headers),
-            None => {
-                let who = app.identify(headers);
-                who.and_then(|who| {
-                    let stream = who.stream.clone().ok_or(Denied::Insufficient)?;
-                    Self::admit_to(app, role, stream, headers)
-                })
-            }
+        let admitted = if let Some(stream) = stream {
+            Self::admit_to(app, role, stream, headers)
+        } else {
+            let named = app.identify(headers).and_then(|who| who.stream.ok_or(Denied::Insufficient));
+            named.and_then(|stream| Self::admit_to(app, role, stream, headers))
         };
         admitted.map_err(Problem::Denied)
     }
 
-    fn admit_to(
-        app: &App,
-        role: Role,
-        stream: StreamName,
-        headers: &HeaderMap,
-    ) -> Result<Self, Denied> {
+    fn admit_to(app: &App, role: Role, stream: StreamName, headers: &HeaderMap) -> Result<Self, Denied> {
         let right = match role {
             Role::Presenter => Right::Publish,
             Role::Viewer => Right::Watch,
         };
-        let who = app
-            .identify(headers)
-            .and_then(|who| app.auth.permit(&who, right, &stream).map(|()| who));
+        let who = app.identify(headers).and_then(|who| app.auth.permit(&who, right, &stream).map(|()| who));
         match role {
             Role::Presenter => Ok(Self::Presenter(stream, who?)),
             Role::Viewer if app.auth.watch_is_open(&stream) => {
@@ -78,9 +67,7 @@ impl Guest {
     /// Counts an attempt: a presenter's by its name, a viewer's by its address, where a whole school may sit behind.
     fn limit(&self, app: &App, client: IpAddr) -> Result<(), Problem> {
         match self {
-            Self::Presenter(_, who) => {
-                app.limit(Action::Present, &Key::Subject(who.subject.clone()))
-            }
+            Self::Presenter(_, who) => app.limit(Action::Present, &Key::Subject(who.subject.clone())),
             Self::Viewer(..) => app.limit(Action::Watch, &Key::address(client)),
         }
     }
@@ -114,13 +101,9 @@ pub(super) async fn post(
 /// GET and HEAD: here is an endpoint. WHEP ones say so by their type, for discovery; both have no content.
 pub(super) fn get(role: Role) -> Response<Body> {
     let mut response = empty();
-    response
-        .headers_mut()
-        .insert("accept-post", HeaderValue::from_static(SDP));
+    response.headers_mut().insert("accept-post", HeaderValue::from_static(SDP));
     if role == Role::Viewer {
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(SDP));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(SDP));
     }
     response
 }
@@ -150,12 +133,7 @@ fn text(body: &Bytes) -> Result<&str, Problem> {
     if body.is_empty() {
         return Err(broken("the body is empty, an SDP offer is wanted".into()));
     }
-    str::from_utf8(body).map_err(|e| {
-        broken(format!(
-            "the offer is not UTF-8 after byte {}",
-            e.valid_up_to()
-        ))
-    })
+    str::from_utf8(body).map_err(|e| broken(format!("the offer is not UTF-8 after byte {}", e.valid_up_to())))
 }
 
 /// The one media type of offers and answers.

@@ -63,27 +63,16 @@ impl Framing {
             State::Lost => Ok(&[]),
             State::Sized(left) => {
                 let (left, rest) = skip(left, bytes);
-                self.state = if left == 0 {
-                    State::Head
-                } else {
-                    State::Sized(left)
-                };
+                self.state = if left == 0 { State::Head } else { State::Sized(left) };
                 Ok(rest)
             }
             State::Chunk(left) => {
                 let (left, rest) = skip(left, bytes);
-                self.state = if left == 0 {
-                    State::ChunkSize
-                } else {
-                    State::Chunk(left)
-                };
+                self.state = if left == 0 { State::ChunkSize } else { State::Chunk(left) };
                 Ok(rest)
             }
             State::Head | State::ChunkSize | State::Trailers => {
-                let end = bytes
-                    .iter()
-                    .position(|&byte| byte == b'\n')
-                    .map_or(bytes.len(), |at| at + 1);
+                let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
                 let (piece, rest) = bytes.split_at(end);
                 self.line.extend_from_slice(piece);
                 if self.line.len() > MAX_HEAD {
@@ -115,11 +104,7 @@ impl Framing {
             }
             State::ChunkSize => {
                 let size = chunk_size(&self.line).ok_or("a chunk has no size")?;
-                self.state = if size == 0 {
-                    State::Trailers
-                } else {
-                    State::Chunk(size.saturating_add(2))
-                };
+                self.state = if size == 0 { State::Trailers } else { State::Chunk(size.saturating_add(2)) };
                 self.line.clear();
             }
             State::Trailers => {
@@ -137,10 +122,7 @@ impl Framing {
 /// Skips up to `left` bytes: how many are left then, and what follows.
 fn skip(left: u64, bytes: &[u8]) -> (u64, &[u8]) {
     let skipped = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-    (
-        left - skipped as u64,
-        bytes.get(skipped..).unwrap_or_default(),
-    )
+    (left - skipped as u64, bytes.get(skipped..).unwrap_or_default())
 }
 
 /// Reads the framing fields of a complete head.
@@ -149,10 +131,7 @@ fn body_length(head: &[u8]) -> Result<Length, &'static str> {
     let mut chunked = false;
     let mut hosts = 0;
     for line in head.split(|&byte| byte == b'\n').skip(1) {
-        if line
-            .first()
-            .is_some_and(|&byte| byte == b' ' || byte == b'\t')
-        {
+        if line.first().is_some_and(|&byte| byte == b' ' || byte == b'\t') {
             return Err("a header is folded over two lines");
         }
         let Some(colon) = line.iter().position(|&byte| byte == b':') else {
@@ -162,10 +141,7 @@ fn body_length(head: &[u8]) -> Result<Length, &'static str> {
         let value = value.get(1..).unwrap_or_default().trim_ascii();
         if name.eq_ignore_ascii_case(b"content-length") {
             let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-            let number = str::from_utf8(value)
-                .ok()
-                .and_then(|value| value.parse().ok())
-                .filter(|_| digits);
+            let number = str::from_utf8(value).ok().and_then(|value| value.parse().ok()).filter(|_| digits);
             let number: u64 = number.ok_or("Content-Length is not a number")?;
             if length.replace(number).is_some() {
                 return Err("Content-Length is given more than once");
@@ -191,12 +167,9 @@ fn body_length(head: &[u8]) -> Result<Length, &'static str> {
 
 /// The size in a chunk's first line; extensions are passed over (RFC 9112 §7.1).
 fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line
-        .split(|byte| matches!(byte, b';' | b'\r' | b' ' | b'\t'))
-        .next()?;
+    let digits = line.split(|byte| matches!(byte, b';' | b'\r' | b' ' | b'\t')).next()?;
     let digits = str::from_utf8(digits).ok()?;
-    let good =
-        (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let good = (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     u64::from_str_radix(digits, 16).ok().filter(|_| good)
 }
 
@@ -213,17 +186,11 @@ mod tests {
     fn judge(bytes: &[u8]) -> Result<Framing, &'static str> {
         let outcome = |size: usize| {
             let mut framing = Framing::default();
-            bytes
-                .chunks(size)
-                .try_for_each(|piece| framing.take(piece))
-                .map(|()| framing)
+            bytes.chunks(size).try_for_each(|piece| framing.take(piece)).map(|()| framing)
         };
         for size in [1, 2, 3, 7] {
             let pieces = outcome(size).map(|framing| framing.state);
-            assert_eq!(
-                pieces,
-                outcome(bytes.len().max(1)).map(|framing| framing.state)
-            );
+            assert_eq!(pieces, outcome(bytes.len().max(1)).map(|framing| framing.state));
         }
         outcome(bytes.len().max(1))
     }
@@ -236,9 +203,7 @@ mod tests {
             format!("{POST}Content-Length: 5\r\n\r\nv=0\r\n"),
             format!("{POST}Content-Length: 0\r\n\r\n"),
             format!("{POST}transfer-encoding:  Chunked \r\n\r\n3;x=y\r\nv=0\r\n0\r\n\r\n"),
-            format!(
-                "{POST}Transfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n000\r\nTrailer: x\r\n\r\n"
-            ),
+            format!("{POST}Transfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n000\r\nTrailer: x\r\n\r\n"),
             format!("{POST}Content-Length: 3\r\n\r\na\nbGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
         ];
 
@@ -251,14 +216,8 @@ mod tests {
     #[test]
     fn a_message_that_is_not_complete_is_known_as_such() {
         assert!(judge(b"POST / HT").is_ok_and(|framing| framing.in_head()));
-        assert!(
-            judge(format!("{POST}Content-Length: 9\r\n\r\nv=0").as_bytes())
-                .is_ok_and(|f| f.in_body())
-        );
-        assert!(
-            judge(format!("{POST}Transfer-Encoding: chunked\r\n\r\n5\r\nv").as_bytes())
-                .is_ok_and(|f| f.in_body())
-        );
+        assert!(judge(format!("{POST}Content-Length: 9\r\n\r\nv=0").as_bytes()).is_ok_and(|f| f.in_body()));
+        assert!(judge(format!("{POST}Transfer-Encoding: chunked\r\n\r\n5\r\nv").as_bytes()).is_ok_and(|f| f.in_body()));
         assert!(judge(b"").is_ok_and(|framing| !framing.in_head()));
     }
 
@@ -294,9 +253,6 @@ mod tests {
     fn a_flaw_in_a_second_request_is_found_too() {
         let bytes = format!("{POST}Content-Length: 3\r\n\r\nv=0{POST}Host: b\r\n\r\n");
 
-        assert_eq!(
-            judge(bytes.as_bytes()).err(),
-            Some("Host is given more than once")
-        );
+        assert_eq!(judge(bytes.as_bytes()).err(), Some("Host is given more than once"));
     }
 }

@@ -58,15 +58,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
                 }
             }
-            Ok(if begin.starts_with(PREFACE) {
-                Watch::Http2
-            } else {
-                Watch::Http1
-            })
+            Ok(if begin.starts_with(PREFACE) { Watch::Http2 } else { Watch::Http1 })
         };
-        let watch = timeout(head_deadline, detect)
-            .await
-            .map_err(|_| io::ErrorKind::TimedOut)??;
+        let watch = timeout(head_deadline, detect).await.map_err(|_| io::ErrorKind::TimedOut)??;
         Ok(Self {
             socket,
             begin: begin.freeze(),
@@ -89,9 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Looks at fresh bytes before the parser sees them.
     fn inspect(&mut self, from: usize, buf: &ReadBuf<'_>) {
         if self.watch == Watch::Http1
-            && let Err(flaw) = self
-                .framing
-                .take(buf.filled().get(from..).unwrap_or_default())
+            && let Err(flaw) = self.framing.take(buf.filled().get(from..).unwrap_or_default())
         {
             self.connection.found(flaw);
         }
@@ -108,11 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     /// Turns a write that does not move into an error after a while.
-    fn unless_stalled<T>(
-        &mut self,
-        written: Poll<io::Result<T>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
+    fn unless_stalled<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -123,11 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let from = buf.filled().len();
         if this.begin.has_remaining() {
@@ -148,11 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.unless_stalled(written, cx)
     }
@@ -199,16 +179,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 }
 
 /// Starts a timer if it does not run, and says when it has run out.
-fn poll_timer(
-    timer: &mut Option<Pin<Box<Sleep>>>,
-    after: Duration,
-    cx: &mut Context<'_>,
-) -> Poll<io::Error> {
+fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, after: Duration, cx: &mut Context<'_>) -> Poll<io::Error> {
     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + after)));
-    timer
-        .as_mut()
-        .poll(cx)
-        .map(|()| io::ErrorKind::TimedOut.into())
+    timer.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
 }
 
 /// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).

@@ -11,8 +11,7 @@ pub(super) struct Measures {
     requests: IntCounterVec,
     seconds: HistogramVec,
     refused: IntCounterVec,
-    /// Connections now.
-    pub(super) connections: IntGauge,
+    connections: IntGauge,
 }
 
 /// Why a connection was not served.
@@ -38,18 +37,12 @@ impl Measures {
             &["route", "method", "status"],
         )?;
         let seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "tribune_http_request_seconds",
-                "From the head of a request to its response",
-            )
-            .buckets(vec![0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
+            HistogramOpts::new("tribune_http_request_seconds", "From the head of a request to its response")
+                .buckets(vec![0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
             &["route"],
         )?;
         let refused = IntCounterVec::new(
-            Opts::new(
-                "tribune_http_connections_refused_total",
-                "Connections that were not served",
-            ),
+            Opts::new("tribune_http_connections_refused_total", "Connections that were not served"),
             &["reason"],
         )?;
         let connections = IntGauge::new("tribune_http_connections", "HTTP connections now")?;
@@ -57,28 +50,19 @@ impl Measures {
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(refused.clone()))?;
         registry.register(Box::new(connections.clone()))?;
-        Ok(Self {
-            requests,
-            seconds,
-            refused,
-            connections,
-        })
+        Ok(Self { requests, seconds, refused, connections })
     }
 
     /// Counts one request.
-    pub(super) fn request(
-        &self,
-        route: &'static str,
-        method: &Method,
-        status: StatusCode,
-        took: Duration,
-    ) {
-        self.requests
-            .with_label_values(&[route, word(method), status.as_str()])
-            .inc();
-        self.seconds
-            .with_label_values(&[route])
-            .observe(took.as_secs_f64());
+    pub(super) fn request(&self, route: &'static str, method: &Method, status: StatusCode, took: Duration) {
+        self.requests.with_label_values(&[route, word(method), status.as_str()]).inc();
+        self.seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// Counts one connection until what is returned is dropped.
+    pub(super) fn connected(&self) -> Connected {
+        self.connections.inc();
+        Connected(self.connections.clone())
     }
 
     /// Counts one connection that was not served.
@@ -90,6 +74,16 @@ impl Measures {
             Refused::Accept => "accept",
         };
         self.refused.with_label_values(&[reason]).inc();
+    }
+}
+
+/// A connection that is counted, however it ends.
+#[derive(Debug)]
+pub(super) struct Connected(IntGauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -121,12 +115,8 @@ mod tests {
             measures.request("unknown", &method, StatusCode::NOT_FOUND, Duration::ZERO);
         }
 
-        let text = prometheus::TextEncoder::new()
-            .encode_to_string(&registry.gather())
-            .expect("text");
-        assert!(text.contains(
-            r#"tribune_http_requests_total{method="other",route="unknown",status="404"} 2"#
-        ));
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).expect("text");
+        assert!(text.contains(r#"tribune_http_requests_total{method="other",route="unknown",status="404"} 2"#));
         assert!(!text.contains("BREW"));
     }
 }

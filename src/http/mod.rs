@@ -105,7 +105,7 @@ impl Default for Limits {
             write: Duration::from_secs(10),
             offer_bytes: 64 * 1024,
             requests_per_connection: 1_000,
-            connection_age: Duration::from_secs(3_600),
+            connection_age: Duration::from_hours(1),
             drain: Duration::from_secs(5),
         }
     }

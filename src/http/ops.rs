@@ -17,11 +17,7 @@ use super::service::{App, empty};
 /// nobody else's business.
 /// # Errors
 /// `Denied`, or `Internal` when a collector is broken.
-pub(super) fn metrics(
-    app: &App,
-    headers: &HeaderMap,
-    peer: IpAddr,
-) -> Result<Response<Body>, Problem> {
+pub(super) fn metrics(app: &App, headers: &HeaderMap, peer: IpAddr) -> Result<Response<Body>, Problem> {
     let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
     if forwarded || !peer.to_canonical().is_loopback() {
         let who = app.identify(headers).map_err(Problem::Denied)?;
@@ -45,21 +41,13 @@ pub(super) fn live() -> Response<Body> {
 /// # Errors
 /// `Draining`.
 pub(super) fn ready(app: &App) -> Result<Response<Body>, Problem> {
-    if app.control.is_ready() {
-        Ok(live())
-    } else {
-        Err(Problem::Draining {
-            retry_after: Duration::from_secs(5),
-        })
-    }
+    if app.control.is_ready() { Ok(live()) } else { Err(Problem::Draining { retry_after: Duration::from_secs(5) }) }
 }
 
 /// Text of a media type.
 fn plain(text: String, media_type: &'static str) -> Response<Body> {
     let mut response = empty();
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     *response.body_mut() = Body::from(Bytes::from(text));
     response
 }

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    IF_NONE_MATCH,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
 };
 use hyper::{Response, StatusCode};
 
@@ -31,25 +30,15 @@ impl Pages {
         let Some(directory) = directory else {
             return Ok(Self::Embedded);
         };
-        let named = |e: io::Error| {
-            io::Error::new(e.kind(), format!("web_dir {}: {e}", directory.display()))
-        };
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("web_dir {}: {e}", directory.display()));
         let root = directory.canonicalize().map_err(named)?;
-        if root.is_dir() {
-            Ok(Self::Directory(root))
-        } else {
-            Err(named(io::ErrorKind::NotADirectory.into()))
-        }
+        if root.is_dir() { Ok(Self::Directory(root)) } else { Err(named(io::ErrorKind::NotADirectory.into())) }
     }
 
     /// One file by its name relative to the root, which the route has checked: plain names with `/` between.
     /// # Errors
     /// `NoResource`.
-    pub(super) async fn page(
-        &self,
-        name: &str,
-        headers: &HeaderMap,
-    ) -> Result<Response<Body>, Problem> {
+    pub(super) async fn page(&self, name: &str, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
         let data = match self {
             Self::Embedded => embedded(name),
             Self::Directory(root) => read(root.clone(), name.to_owned()).await,
@@ -60,10 +49,7 @@ impl Pages {
 
 /// A file of the program.
 fn embedded(name: &str) -> Option<Bytes> {
-    FILES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, data)| Bytes::from_static(data))
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, data)| Bytes::from_static(data))
 }
 
 /// A file of the directory. Links are followed only as long as they stay inside.
@@ -72,11 +58,7 @@ async fn read(root: PathBuf, name: String) -> Option<Bytes> {
         let path = root.join(name).canonicalize().ok()?;
         let regular = path.starts_with(&root) && path.is_file();
         let small = path.metadata().is_ok_and(|about| about.len() <= MAX_FILE);
-        if regular && small {
-            std::fs::read(path).ok()
-        } else {
-            None
-        }
+        if regular && small { std::fs::read(path).ok() } else { None }
     });
     read.await.ok().flatten().map(Bytes::from)
 }
@@ -84,15 +66,8 @@ async fn read(root: PathBuf, name: String) -> Option<Bytes> {
 /// The file with its headers, or 304 when the client has it.
 fn respond(name: &str, data: Bytes, request: &HeaderMap) -> Response<Body> {
     let etag = entity_tag(&data);
-    let known = request
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .any(|value| names(value, &etag));
-    let mut response = Response::new(if known {
-        Body::default()
-    } else {
-        Body::from(data)
-    });
+    let known = request.get_all(IF_NONE_MATCH).iter().any(|value| names(value, &etag));
+    let mut response = Response::new(if known { Body::default() } else { Body::from(data) });
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
@@ -104,44 +79,27 @@ fn respond(name: &str, data: Bytes, request: &HeaderMap) -> Response<Body> {
         headers.insert(ETAG, etag);
     }
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(
-        HeaderName::from_static("permissions-policy"),
-        HeaderValue::from_static(PERMISSIONS),
-    );
-    headers.insert(
-        HeaderName::from_static("cross-origin-opener-policy"),
-        HeaderValue::from_static("same-origin"),
-    );
+    headers.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS));
+    headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
     response
 }
 
 /// A strong entity-tag of what is in the file.
 fn entity_tag(data: &[u8]) -> String {
     let hash = digest(&SHA256, data);
-    let hex: String = hash
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("\"{hex}\"")
+    let start = hash.as_ref().iter().take(16).fold(0, |number: u128, &byte| number << 8 | u128::from(byte));
+    format!("\"{start:032x}\"")
 }
 
 /// Is the tag in an `If-None-Match` list? The comparison is weak (RFC 9110 §13.1.2).
 fn names(list: &HeaderValue, etag: &str) -> bool {
     let list = list.to_str().unwrap_or_default();
-    list.split(',')
-        .map(str::trim)
-        .any(|item| item == "*" || item.trim_start_matches("W/") == etag)
+    list.split(',').map(str::trim).any(|item| item == "*" || item.trim_start_matches("W/") == etag)
 }
 
 /// By the extension of the name.
 fn media_type(name: &str) -> &'static str {
-    match Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or_default()
-    {
+    match Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
         "html" => "text/html; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
         "css" => "text/css; charset=utf-8",
@@ -169,8 +127,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       media-src 'self' blob:; connect-src 'self' https: wss:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'self'";
 
-const PERMISSIONS: &str =
-    "camera=(self), microphone=(self), display-capture=(self), autoplay=(self)";
+const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), autoplay=(self)";
 
 #[cfg(test)]
 mod tests {
@@ -189,10 +146,7 @@ mod tests {
     fn pages_carry_no_inline_script_or_style() {
         for (name, data) in FILES.iter().filter(|(name, _)| name.ends_with(".html")) {
             let text = String::from_utf8_lossy(data).to_lowercase();
-            assert!(
-                !text.contains("<style") && !text.contains(" style="),
-                "{name}: the policy forbids inline style"
-            );
+            assert!(!text.contains("<style") && !text.contains(" style="), "{name}: the policy forbids inline style");
             assert!(
                 !text.contains("<script>") && !text.contains(" onclick="),
                 "{name}: the policy forbids inline script"
@@ -206,19 +160,11 @@ mod tests {
         let etag = entity_tag(&data);
         let ask = |value: &str| {
             let mut request = HeaderMap::new();
-            request.insert(
-                IF_NONE_MATCH,
-                HeaderValue::from_str(value).expect("a header value"),
-            );
+            request.insert(IF_NONE_MATCH, HeaderValue::from_str(value).expect("a header value"));
             respond("a.css", data.clone(), &request)
         };
 
-        for value in [
-            etag.clone(),
-            format!("\"x\", {etag}"),
-            format!("W/{etag}"),
-            "*".to_owned(),
-        ] {
+        for value in [etag.clone(), format!("\"x\", {etag}"), format!("W/{etag}"), "*".to_owned()] {
             let response = ask(&value);
             assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{value}");
             assert!(response.body().is_end_stream());

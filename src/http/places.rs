@@ -41,12 +41,7 @@ impl Places {
     /// All free.
     pub(super) fn new(most: usize, most_per_address: usize, exempt: &[IpAddr]) -> Arc<Self> {
         let exempt = exempt.iter().map(IpAddr::to_canonical).collect();
-        Arc::new(Self {
-            most,
-            most_per_address,
-            exempt,
-            taken: Mutex::default(),
-        })
+        Arc::new(Self { most, most_per_address, exempt, taken: Mutex::default() })
     }
 
     /// Takes a place for a connection from `address`.
@@ -67,20 +62,13 @@ impl Places {
             *count += 1;
         }
         taken.total += 1;
-        Ok(Place {
-            places: Arc::clone(self),
-            address,
-        })
+        Ok(Place { places: Arc::clone(self), address })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self
-            .places
-            .taken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.total = taken.total.saturating_sub(1);
         let Some(address) = self.address else { return };
         if let Some(count) = taken.by_address.get_mut(&address) {
@@ -113,40 +101,21 @@ mod tests {
         let places = Places::new(10, 1, &[]);
 
         let first = places.take(address("192.0.2.1")).expect("a place");
-        assert_eq!(
-            places.take(address("192.0.2.1")).err(),
-            Some(NoPlace::Address)
-        );
+        assert_eq!(places.take(address("192.0.2.1")).err(), Some(NoPlace::Address));
         drop(first);
 
         assert!(places.take(address("192.0.2.1")).is_ok());
-        assert!(
-            places
-                .taken
-                .lock()
-                .expect("not poisoned")
-                .by_address
-                .is_empty(),
-            "nothing is kept of who has left"
-        );
+        assert!(places.taken.lock().expect("not poisoned").by_address.is_empty(), "nothing is kept of who has left");
     }
 
     #[test]
     fn one_network_is_one_address() {
         let places = Places::new(10, 1, &[]);
-        let _held: Vec<Place> = ["192.0.2.1", "2001:db8::1"]
-            .map(|a| places.take(address(a)).expect("a place"))
-            .into_iter()
-            .collect();
+        let _held: Vec<Place> =
+            ["192.0.2.1", "2001:db8::1"].map(|a| places.take(address(a)).expect("a place")).into_iter().collect();
 
-        assert_eq!(
-            places.take(address("::ffff:192.0.2.1")).err(),
-            Some(NoPlace::Address)
-        );
-        assert_eq!(
-            places.take(address("2001:db8::ffff")).err(),
-            Some(NoPlace::Address)
-        );
+        assert_eq!(places.take(address("::ffff:192.0.2.1")).err(), Some(NoPlace::Address));
+        assert_eq!(places.take(address("2001:db8::ffff")).err(), Some(NoPlace::Address));
         assert!(places.take(address("2001:db8:0:1::1")).is_ok());
     }
 
@@ -154,14 +123,9 @@ mod tests {
     fn an_exempt_address_counts_only_towards_the_total() {
         let places = Places::new(3, 1, &[address("127.0.0.1")]);
 
-        let held: Vec<Place> = (0..3)
-            .map(|_| places.take(address("127.0.0.1")).expect("a place"))
-            .collect();
+        let held: Vec<Place> = (0..3).map(|_| places.take(address("127.0.0.1")).expect("a place")).collect();
 
-        assert_eq!(
-            places.take(address("127.0.0.1")).err(),
-            Some(NoPlace::Total)
-        );
+        assert_eq!(places.take(address("127.0.0.1")).err(), Some(NoPlace::Total));
         assert_eq!(held.len(), 3);
     }
 }

@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use hyper::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
 use crate::control::OpenError;
@@ -25,9 +23,7 @@ pub(super) enum Problem {
     #[error("{0}")]
     Denied(Denied),
     /// The path names nothing.
-    #[error(
-        "there is nothing at this path; publish to /whip/{{stream}}, watch at /whep/{{stream}}"
-    )]
+    #[error("there is nothing at this path; publish to /whip/{{stream}}, watch at /whep/{{stream}}")]
     NoResource,
     /// The path would name a stream, but not with this name.
     #[error("a stream name is 1–64 of A–Z a–z 0–9 _ -")]
@@ -122,96 +118,32 @@ impl Problem {
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", "Bad request"),
-            Self::Denied(Denied::Missing) => (
-                StatusCode::UNAUTHORIZED,
-                "token-missing",
-                "A token is needed",
-            ),
-            Self::Denied(Denied::Malformed) => (
-                StatusCode::BAD_REQUEST,
-                "token-malformed",
-                "Broken credentials",
-            ),
-            Self::Denied(Denied::Invalid) => (
-                StatusCode::UNAUTHORIZED,
-                "token-invalid",
-                "The token is not valid",
-            ),
-            Self::Denied(Denied::Insufficient) => (
-                StatusCode::FORBIDDEN,
-                "token-insufficient",
-                "The token does not allow this",
-            ),
+            Self::Denied(Denied::Missing) => (StatusCode::UNAUTHORIZED, "token-missing", "A token is needed"),
+            Self::Denied(Denied::Malformed) => (StatusCode::BAD_REQUEST, "token-malformed", "Broken credentials"),
+            Self::Denied(Denied::Invalid) => (StatusCode::UNAUTHORIZED, "token-invalid", "The token is not valid"),
+            Self::Denied(Denied::Insufficient) => {
+                (StatusCode::FORBIDDEN, "token-insufficient", "The token does not allow this")
+            }
             Self::NoResource => (StatusCode::NOT_FOUND, "not-found", "Not found"),
-            Self::BadStreamName => (
-                StatusCode::NOT_FOUND,
-                "bad-stream-name",
-                "Not a stream name",
-            ),
+            Self::BadStreamName => (StatusCode::NOT_FOUND, "bad-stream-name", "Not a stream name"),
             Self::NoStream => (StatusCode::NOT_FOUND, "no-such-stream", "No such stream"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no-such-session", "No such session"),
-            Self::Method { .. } => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "Method not allowed",
-            ),
-            Self::BodyTimeout(_) => (
-                StatusCode::REQUEST_TIMEOUT,
-                "body-timeout",
-                "The body came too slowly",
-            ),
-            Self::TooLarge { .. } => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-large",
-                "The body is too large",
-            ),
-            Self::WrongType { .. } => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "wrong-media-type",
-                "Wrong media type",
-            ),
-            Self::Encoded => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "content-encoded",
-                "Content-Encoding not taken",
-            ),
-            Self::Offer(Refusal::Malformed(_)) => (
-                StatusCode::BAD_REQUEST,
-                "malformed-sdp",
-                "The SDP is broken",
-            ),
-            Self::Offer(Refusal::Unsupported(_)) => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "unsupported-offer",
-                "The offer cannot be taken",
-            ),
-            Self::Busy => (
-                StatusCode::CONFLICT,
-                "stream-busy",
-                "The stream has a presenter",
-            ),
-            Self::Idle { .. } => (
-                StatusCode::CONFLICT,
-                "stream-idle",
-                "The stream has no presenter",
-            ),
-            Self::TooMany { .. } => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "Too many requests",
-            ),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+            Self::BodyTimeout(_) => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body came too slowly"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::WrongType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-media-type", "Wrong media type"),
+            Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoded", "Content-Encoding not taken"),
+            Self::Offer(Refusal::Malformed(_)) => (StatusCode::BAD_REQUEST, "malformed-sdp", "The SDP is broken"),
+            Self::Offer(Refusal::Unsupported(_)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "unsupported-offer", "The offer cannot be taken")
+            }
+            Self::Busy => (StatusCode::CONFLICT, "stream-busy", "The stream has a presenter"),
+            Self::Idle { .. } => (StatusCode::CONFLICT, "stream-idle", "The stream has no presenter"),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "full", "No room"),
             Self::Draining { .. } => (StatusCode::SERVICE_UNAVAILABLE, "draining", "Shutting down"),
-            Self::Overdue => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overdue",
-                "Not ready in time",
-            ),
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Server error",
-            ),
+            Self::Overdue => (StatusCode::SERVICE_UNAVAILABLE, "overdue", "Not ready in time"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Server error"),
         }
     }
 
@@ -244,15 +176,9 @@ impl Problem {
     fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::Denied(Denied::Missing) => Some(r#"Bearer realm="tribune""#),
-            Self::Denied(Denied::Malformed) => {
-                Some(r#"Bearer realm="tribune", error="invalid_request""#)
-            }
-            Self::Denied(Denied::Invalid) => {
-                Some(r#"Bearer realm="tribune", error="invalid_token""#)
-            }
-            Self::Denied(Denied::Insufficient) => {
-                Some(r#"Bearer realm="tribune", error="insufficient_scope""#)
-            }
+            Self::Denied(Denied::Malformed) => Some(r#"Bearer realm="tribune", error="invalid_request""#),
+            Self::Denied(Denied::Invalid) => Some(r#"Bearer realm="tribune", error="invalid_token""#),
+            Self::Denied(Denied::Insufficient) => Some(r#"Bearer realm="tribune", error="insufficient_scope""#),
             _ => None,
         }
     }
@@ -301,8 +227,7 @@ impl Problem {
     pub(super) fn into_bytes(self) -> Vec<u8> {
         let document = self.document();
         let status = self.status();
-        let mut text =
-            format!("HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\nconnection: close\r\n");
+        let mut text = format!("HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\nconnection: close\r\n");
         text.push_str("access-control-allow-origin: *\r\ncache-control: no-store\r\n");
         if let Some(after) = self.retry_after() {
             // Writing into a String cannot fail.
@@ -315,9 +240,7 @@ impl Problem {
 
 /// Rounded up, at least 1: `Retry-After: 0` makes clients spin.
 fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs()
-        .saturating_add(u64::from(time.subsec_nanos() > 0))
-        .max(1)
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).max(1)
 }
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -342,21 +265,10 @@ mod tests {
             (Problem::Method { allow: "GET" }, 405),
             (Problem::BodyTimeout(Duration::from_secs(10)), 408),
             (Problem::TooLarge { limit: 65_536 }, 413),
-            (
-                Problem::WrongType {
-                    found: "`text/plain`".into(),
-                },
-                415,
-            ),
+            (Problem::WrongType { found: "`text/plain`".into() }, 415),
             (Problem::Encoded, 415),
-            (
-                Problem::of_open(Refusal::Malformed("line 3: x".into()).into()),
-                400,
-            ),
-            (
-                Problem::of_open(Refusal::Unsupported("two audio sections".into()).into()),
-                422,
-            ),
+            (Problem::of_open(Refusal::Malformed("line 3: x".into()).into()), 400),
+            (Problem::of_open(Refusal::Unsupported("two audio sections".into()).into()), 422),
             (Problem::of_open(OpenError::Busy), 409),
             (Problem::of_open(OpenError::Idle { retry_after }), 409),
             (Problem::TooMany { retry_after }, 429),
@@ -372,8 +284,7 @@ mod tests {
         let mut types = std::collections::HashSet::new();
 
         for (problem, status) in all() {
-            let document: serde_json::Value =
-                serde_json::from_str(&problem.document()).expect("JSON");
+            let document: serde_json::Value = serde_json::from_str(&problem.document()).expect("JSON");
             assert_eq!(document["status"], status, "{problem:?}");
             assert_eq!(document["detail"], problem.to_string());
             assert!(types.insert(document["type"].to_string()), "{problem:?}");
@@ -387,12 +298,7 @@ mod tests {
     #[test]
     fn a_challenge_comes_with_every_401_and_403() {
         for (problem, status) in all() {
-            let challenge = problem
-                .clone()
-                .into_response()
-                .headers()
-                .get(WWW_AUTHENTICATE)
-                .cloned();
+            let challenge = problem.clone().into_response().headers().get(WWW_AUTHENTICATE).cloned();
             match status {
                 401 | 403 => assert!(challenge.is_some(), "{problem:?}"),
                 400 => {}
@@ -400,10 +306,7 @@ mod tests {
             }
         }
         let missing = Problem::Denied(Denied::Missing).into_response();
-        assert_eq!(
-            missing.headers()[WWW_AUTHENTICATE],
-            r#"Bearer realm="tribune""#
-        );
+        assert_eq!(missing.headers()[WWW_AUTHENTICATE], r#"Bearer realm="tribune""#);
     }
 
     #[test]
@@ -412,28 +315,18 @@ mod tests {
             assert_eq!(whole_seconds(Duration::from_millis(time)), seconds);
         }
         for (problem, status) in all() {
-            let has = problem
-                .clone()
-                .into_response()
-                .headers()
-                .contains_key(RETRY_AFTER);
+            let has = problem.clone().into_response().headers().contains_key(RETRY_AFTER);
             if matches!(status, 429 | 503) {
                 assert!(has, "{problem:?}");
             }
         }
         let busy = Problem::Busy.into_response();
-        assert!(
-            !busy.headers().contains_key(RETRY_AFTER),
-            "another presenter does not go away by waiting"
-        );
+        assert!(!busy.headers().contains_key(RETRY_AFTER), "another presenter does not go away by waiting");
     }
 
     #[test]
     fn a_refusal_as_bytes_is_a_whole_response() {
-        let bytes = Problem::Full {
-            retry_after: Duration::from_secs(5),
-        }
-        .into_bytes();
+        let bytes = Problem::Full { retry_after: Duration::from_secs(5) }.into_bytes();
 
         let text = String::from_utf8(bytes).expect("text");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");

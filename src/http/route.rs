@@ -41,11 +41,7 @@ impl Route {
     /// that name nothing.
     pub(super) fn of(path: &str) -> Result<Self, Problem> {
         let path = decode(path)?;
-        let segments: Vec<&str> = path
-            .strip_prefix('/')
-            .ok_or(Problem::NoResource)?
-            .split('/')
-            .collect();
+        let segments: Vec<&str> = path.strip_prefix('/').ok_or(Problem::NoResource)?.split('/').collect();
         match segments.as_slice() {
             [""] => Ok(Self::Home),
             ["favicon.svg"] => Ok(Self::Static("favicon.svg".to_owned())),
@@ -55,14 +51,10 @@ impl Route {
             ["api", "v1", "streams"] => Ok(Self::Streams),
             ["api", "whip"] => Ok(Self::EndpointByToken(Role::Presenter)),
             ["api", "whep"] => Ok(Self::EndpointByToken(Role::Viewer)),
-            ["session", id] => SessionId::from_str(id)
-                .map(Self::Session)
-                .map_err(|()| Problem::NoSession),
+            ["session", id] => SessionId::from_str(id).map(Self::Session).map_err(|()| Problem::NoSession),
             ["publish", name] => stream(name).map(|_| Self::PublishPage),
             ["watch", name] => stream(name).map(|_| Self::WatchPage),
-            ["static", parts @ ..]
-                if parts.iter().all(|part| is_file_name(part)) && !parts.is_empty() =>
-            {
+            ["static", parts @ ..] if parts.iter().all(|part| is_file_name(part)) && !parts.is_empty() => {
                 Ok(Self::Static(parts.join("/")))
             }
             ["whip", name] | [name, "whip"] => Ok(Self::Endpoint(Role::Presenter, stream(name)?)),
@@ -114,9 +106,7 @@ fn stream(segment: &str) -> Result<StreamName, Problem> {
 fn is_file_name(segment: &str) -> bool {
     !segment.is_empty()
         && !segment.starts_with('.')
-        && segment
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 /// Undoes percent-encoding once. Encoded slashes, backslashes, dot segments and control characters are refused: a
@@ -130,8 +120,7 @@ fn decode(path: &str) -> Result<String, Problem> {
             decoded.push(byte);
             continue;
         }
-        let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex))
-        else {
+        let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) else {
             return Err(bad);
         };
         match high << 4 | low {
@@ -143,17 +132,13 @@ fn decode(path: &str) -> Result<String, Problem> {
         return Err(bad);
     };
     let forbidden = decoded.chars().any(|c| c.is_control() || c == '\\')
-        || decoded
-            .split('/')
-            .any(|segment| matches!(segment, "." | ".."));
+        || decoded.split('/').any(|segment| matches!(segment, "." | ".."));
     if forbidden { Err(bad) } else { Ok(decoded) }
 }
 
 /// The value of one hexadecimal digit.
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -172,25 +157,13 @@ mod tests {
             ("/publish/live", Route::PublishPage),
             ("/watch/live", Route::WatchPage),
             ("/static/publish.js", Route::Static("publish.js".into())),
-            (
-                "/static/icons/eye.svg",
-                Route::Static("icons/eye.svg".into()),
-            ),
+            ("/static/icons/eye.svg", Route::Static("icons/eye.svg".into())),
             ("/favicon.svg", Route::Static("favicon.svg".into())),
-            (
-                "/whip/live",
-                Route::Endpoint(Role::Presenter, named("live")),
-            ),
-            (
-                "/live/whip",
-                Route::Endpoint(Role::Presenter, named("live")),
-            ),
+            ("/whip/live", Route::Endpoint(Role::Presenter, named("live"))),
+            ("/live/whip", Route::Endpoint(Role::Presenter, named("live"))),
             ("/whep/a_-B9", Route::Endpoint(Role::Viewer, named("a_-B9"))),
             ("/live/whep", Route::Endpoint(Role::Viewer, named("live"))),
-            (
-                "/whip/l%69ve",
-                Route::Endpoint(Role::Presenter, named("live")),
-            ),
+            ("/whip/l%69ve", Route::Endpoint(Role::Presenter, named("live"))),
             ("/api/whip", Route::EndpointByToken(Role::Presenter)),
             ("/api/whep", Route::EndpointByToken(Role::Viewer)),
             ("/api/v1/streams", Route::Streams),
@@ -202,10 +175,7 @@ mod tests {
         for (path, route) in cases {
             assert_eq!(Route::of(path).ok(), Some(route), "{path}");
         }
-        assert_eq!(
-            Route::of(&format!("/session/{id}")).ok(),
-            id.parse().ok().map(Route::Session)
-        );
+        assert_eq!(Route::of(&format!("/session/{id}")).ok(), id.parse().ok().map(Route::Session));
     }
 
     #[test]
@@ -230,17 +200,10 @@ mod tests {
         ];
 
         for path in paths {
-            let problem = Route::of(path)
-                .err()
-                .map(|problem| problem.status().as_u16());
+            let problem = Route::of(path).err().map(|problem| problem.status().as_u16());
             assert_eq!(problem, Some(404), "{path}");
         }
-        assert_eq!(
-            Route::of(&format!("/whip/{}", "a".repeat(65)))
-                .err()
-                .map(|p| p.status().as_u16()),
-            Some(404)
-        );
+        assert_eq!(Route::of(&format!("/whip/{}", "a".repeat(65))).err().map(|p| p.status().as_u16()), Some(404));
     }
 
     #[test]
@@ -264,9 +227,7 @@ mod tests {
         ];
 
         for path in paths {
-            let problem = Route::of(path)
-                .err()
-                .map(|problem| problem.status().as_u16());
+            let problem = Route::of(path).err().map(|problem| problem.status().as_u16());
             assert_eq!(problem, Some(400), "{path}");
         }
     }

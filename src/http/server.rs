@@ -54,30 +54,16 @@ impl Server {
     /// Takes the address and loads what is needed; nothing is answered yet, but clients may already connect.
     /// # Errors
     /// When the address is taken, certificate or key are not usable, or `web_dir` cannot be read.
-    pub fn bind(
-        settings: Settings,
-        control: Arc<Control>,
-        auth: Arc<Auth>,
-        metrics: Arc<Metrics>,
-    ) -> io::Result<Self> {
+    pub fn bind(settings: Settings, control: Arc<Control>, auth: Arc<Auth>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let certificates = settings.tls.as_ref().map(Certificates::new).transpose();
-        let certificates =
-            certificates.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let certificates = certificates.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let pages = Pages::new(settings.web_dir.as_deref())?;
         let measures = Measures::new(&metrics.registry).map_err(io::Error::other)?;
         let limits = settings.limits;
-        let listener = listen(settings.listen, limits.connections).map_err(|e| {
-            io::Error::new(
-                e.kind(),
-                format!("cannot listen on {} (TCP): {e}", settings.listen),
-            )
-        })?;
+        let listener = listen(settings.listen, limits.connections)
+            .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {} (TCP): {e}", settings.listen)))?;
         let local_addr = listener.local_addr()?;
-        let places = Places::new(
-            limits.connections,
-            limits.connections_per_address,
-            &settings.trusted_proxies,
-        );
+        let places = Places::new(limits.connections, limits.connections_per_address, &settings.trusted_proxies);
         let shared = Shared {
             certificates: certificates.map(Arc::new),
             handshakes: Semaphore::new(limits.handshakes),
@@ -91,17 +77,10 @@ impl Server {
                 pages,
                 limits,
                 trusted_proxies: settings.trusted_proxies,
-                strict_https: settings
-                    .public_url
-                    .is_some_and(|url| url.starts_with("https://")),
+                strict_https: settings.public_url.is_some_and(|url| url.starts_with("https://")),
             },
         };
-        Ok(Self {
-            listener,
-            local_addr,
-            places,
-            shared: Arc::new(shared),
-        })
+        Ok(Self { listener, local_addr, places, shared: Arc::new(shared) })
     }
 
     /// Where it listens; the real port where 0 was asked for.
@@ -111,11 +90,7 @@ impl Server {
 
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
-        if self.shared.certificates.is_some() {
-            "https"
-        } else {
-            "http"
-        }
+        if self.shared.certificates.is_some() { "https" } else { "http" }
     }
 
     /// The certificates in use, to be reloaded while the server runs; `None` without TLS.
@@ -178,14 +153,8 @@ impl Server {
 
 impl Shared {
     /// One connection from beginning to end.
-    async fn run(
-        self: Arc<Self>,
-        tcp: TcpStream,
-        peer: SocketAddr,
-        place: Place,
-        closing: watch::Receiver<bool>,
-    ) {
-        self.app.measures.connections.inc();
+    async fn run(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, place: Place, closing: watch::Receiver<bool>) {
+        let _counted = self.app.measures.connected();
         // Answers are small and wanted now; without it they come a little later, that is all.
         let _ = tcp.set_nodelay(true);
         let connection = Connection::new(peer);
@@ -202,17 +171,12 @@ impl Shared {
                 }
             }
         }
-        self.app.measures.connections.dec();
         drop(place);
     }
 
     /// HTTP on a socket or a TLS stream.
-    async fn speak<S>(
-        self: &Arc<Self>,
-        socket: S,
-        connection: Arc<Connection>,
-        closing: watch::Receiver<bool>,
-    ) where
+    async fn speak<S>(self: &Arc<Self>, socket: S, connection: Arc<Connection>, closing: watch::Receiver<bool>)
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limits = &self.app.limits;
@@ -227,25 +191,11 @@ impl Shared {
         match watch {
             Watch::Http1 => {
                 let served = self.http1.serve_connection(io, service);
-                drive(
-                    served,
-                    http1::Connection::graceful_shutdown,
-                    &connection,
-                    closing,
-                    limits,
-                )
-                .await;
+                drive(served, http1::Connection::graceful_shutdown, &connection, closing, limits).await;
             }
             Watch::Http2 => {
                 let served = self.http2.serve_connection(io, service);
-                drive(
-                    served,
-                    http2::Connection::graceful_shutdown,
-                    &connection,
-                    closing,
-                    limits,
-                )
-                .await;
+                drive(served, http2::Connection::graceful_shutdown, &connection, closing, limits).await;
             }
         }
     }
@@ -295,11 +245,7 @@ async fn drive<C, T>(
 
 /// Binds a listening socket.
 fn listen(address: SocketAddr, backlog: usize) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
     }
@@ -315,10 +261,7 @@ fn listen(address: SocketAddr, backlog: usize) -> io::Result<std::net::TcpListen
 /// Did one client go while it was waiting, or can we not accept at all?
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted
-    )
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 /// HTTP/1.1 with a limit on everything that a client can make large or slow.

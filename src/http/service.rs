@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName,
-    HeaderValue, SERVER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SERVER,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -57,12 +57,7 @@ pub(super) struct Connection {
 impl Connection {
     /// A fresh one.
     pub(super) fn new(peer: SocketAddr) -> Arc<Self> {
-        Arc::new(Self {
-            peer,
-            flaw: OnceLock::new(),
-            requests: AtomicU32::new(0),
-            retire: Notify::new(),
-        })
+        Arc::new(Self { peer, flaw: OnceLock::new(), requests: AtomicU32::new(0), retire: Notify::new() })
     }
 
     /// Its framing cannot be trusted any more.
@@ -98,8 +93,7 @@ impl App {
                 }
             },
         };
-        let last = connection.requests.fetch_add(1, Ordering::Relaxed) + 1
-            >= self.limits.requests_per_connection;
+        let last = connection.requests.fetch_add(1, Ordering::Relaxed) + 1 >= self.limits.requests_per_connection;
         if last {
             connection.retire.notify_one();
         }
@@ -107,6 +101,10 @@ impl App {
         let closes = closes && parts.version < Version::HTTP_2;
         let mut response = answered.unwrap_or_else(Problem::into_response);
         self.finish(&mut response, preflight, closes);
+        if parts.method == Method::HEAD {
+            // HTTP/2 would send it.
+            *response.body_mut() = Body::default();
+        }
 
         let (status, took) = (response.status(), started.elapsed());
         self.measures.request(word, &parts.method, status, took);
@@ -158,9 +156,7 @@ impl App {
                     Ok(endpoint::get(role))
                 }
             }
-            Route::Session(id) if method == Method::DELETE => {
-                session::delete(self, id, headers, client)
-            }
+            Route::Session(id) if method == Method::DELETE => session::delete(self, id, headers, client),
             Route::Session(id) => session::get(self, id, headers),
             Route::Home => self.pages.page("index.html", headers).await,
             Route::PublishPage => self.pages.page("publish.html", headers).await,
@@ -215,15 +211,9 @@ impl App {
         cors::apply(headers, preflight);
         headers.insert(SERVER, HeaderValue::from_static("tribune"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(
-            HeaderName::from_static("referrer-policy"),
-            HeaderValue::from_static("no-referrer"),
-        );
+        headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
         if self.strict_https {
-            headers.insert(
-                STRICT_TRANSPORT_SECURITY,
-                HeaderValue::from_static("max-age=31536000"),
-            );
+            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }
         // Said by us, not by the connection, so that HEAD has it too.
         if !bodiless {
@@ -245,32 +235,22 @@ fn check(parts: &Parts, connection: &Connection) -> Result<(), Problem> {
         (None, _) => None,
         (Some(host), None) => {
             let host = Authority::try_from(host.as_bytes());
-            Some(host.map_err(|_| {
-                Problem::BadRequest("Host is not a host name with or without a port")
-            })?)
+            Some(host.map_err(|_| Problem::BadRequest("Host is not a host name with or without a port"))?)
         }
         (Some(_), Some(_)) => return Err(Problem::BadRequest("Host is given more than once")),
     };
     match (parts.uri.authority(), host) {
-        (None, None) if parts.version >= Version::HTTP_11 => {
-            Err(Problem::BadRequest("Host is missing"))
+        (None, None) if parts.version >= Version::HTTP_11 => Err(Problem::BadRequest("Host is missing")),
+        (Some(target), Some(host)) if *target != host => {
+            Err(Problem::BadRequest("the request names another host than its Host header"))
         }
-        (Some(target), Some(host)) if *target != host => Err(Problem::BadRequest(
-            "the request names another host than its Host header",
-        )),
         _ => Ok(()),
     }
 }
 
 /// After these the rest of the body is not worth waiting for, or is not even known to be a body.
 fn leaves_body_unread(problem: &Problem) -> bool {
-    matches!(
-        problem,
-        Problem::BadRequest(_)
-            | Problem::BodyTimeout(_)
-            | Problem::TooLarge { .. }
-            | Problem::Overdue
-    )
+    matches!(problem, Problem::BadRequest(_) | Problem::BodyTimeout(_) | Problem::TooLarge { .. } | Problem::Overdue)
 }
 
 /// The answer to OPTIONS: never needs credentials and never tells a secret.
@@ -298,9 +278,7 @@ pub(super) fn authorization(headers: &HeaderMap) -> Result<Option<&[u8]>, Denied
 /// 200 without content, not to be cached.
 pub(super) fn empty() -> Response<Body> {
     let mut response = Response::new(Body::default());
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -346,20 +324,13 @@ mod tests {
     #[test]
     fn nothing_is_believed_after_a_framing_flaw() {
         let connection = Connection::new(([127, 0, 0, 1], 9).into());
-        let (parts, ()) = Request::builder()
-            .header("host", "a")
-            .body(())
-            .expect("a request")
-            .into_parts();
+        let (parts, ()) = Request::builder().header("host", "a").body(()).expect("a request").into_parts();
         assert_eq!(check(&parts, &connection), Ok(()));
 
         connection.found("first");
         connection.found("second");
 
-        assert_eq!(
-            check(&parts, &connection),
-            Err(Problem::BadRequest("first"))
-        );
+        assert_eq!(check(&parts, &connection), Err(Problem::BadRequest("first")));
     }
 
     #[test]

@@ -19,11 +19,7 @@ use super::service::{App, authorization, empty};
 /// GET and HEAD: is it still there?
 /// # Errors
 /// `Denied`, `NoSession`.
-pub(super) fn get(
-    app: &App,
-    id: SessionId,
-    headers: &HeaderMap,
-) -> Result<Response<Body>, Problem> {
+pub(super) fn get(app: &App, id: SessionId, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
     authorise(app, id, headers)?;
     let view = app.control.session(id).ok_or(Problem::NoSession)?;
     let mut response = empty();
@@ -36,12 +32,7 @@ pub(super) fn get(
 /// DELETE: ends it. Preconditions are not looked at (RFC 9725 §4.3.1).
 /// # Errors
 /// `Denied`, `NoSession`, `TooMany` for whoever misses often: nobody shall find a session by trying.
-pub(super) fn delete(
-    app: &App,
-    id: SessionId,
-    headers: &HeaderMap,
-    client: IpAddr,
-) -> Result<Response<Body>, Problem> {
+pub(super) fn delete(app: &App, id: SessionId, headers: &HeaderMap, client: IpAddr) -> Result<Response<Body>, Problem> {
     authorise(app, id, headers)?;
     if app.control.close(id, CloseReason::Deleted) {
         return Ok(empty());
@@ -83,11 +74,7 @@ mod tests {
 
     #[test]
     fn a_session_is_its_makers_and_the_admins() {
-        let who = |subject: &str, right| Identity {
-            subject: subject.into(),
-            stream: None,
-            right,
-        };
+        let who = |subject: &str, right| Identity { subject: subject.into(), stream: None, right };
         let view = |subject: Option<&str>| SessionView {
             role: Role::Viewer,
             stream: "live".parse().expect("a good name"),

@@ -62,9 +62,7 @@ impl Certificates {
     /// # Errors
     /// See [`TlsError`].
     pub(super) fn new(tls: &Tls) -> Result<Self, TlsError> {
-        Ok(Self {
-            current: ArcSwap::from_pointee(config(tls)?),
-        })
+        Ok(Self { current: ArcSwap::from_pointee(config(tls)?) })
     }
 
     /// Loads or makes them anew. Connections that exist keep what they have.
@@ -99,49 +97,30 @@ fn config(tls: &Tls) -> Result<ServerConfig, TlsError> {
 
 /// All certificates of a PEM file.
 fn read_chain(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |reason: String| TlsError::File {
-        path: path.clone(),
-        reason,
-    };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|e| wrong(describe(&e)))?
-        .collect();
+    let wrong = |reason: String| TlsError::File { path: path.clone(), reason };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|e| wrong(describe(&e)))?.collect();
     let chain = chain.map_err(|e| wrong(describe(&e)))?;
-    if chain.is_empty() {
-        Err(wrong("no `BEGIN CERTIFICATE` block in it".into()))
-    } else {
-        Ok(chain)
-    }
+    if chain.is_empty() { Err(wrong("no `BEGIN CERTIFICATE` block in it".into())) } else { Ok(chain) }
 }
 
 /// The private key of a PEM file.
 fn read_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|e| TlsError::File {
-        path: path.clone(),
-        reason: describe(&e),
-    })
+    PrivateKeyDer::from_pem_file(path).map_err(|e| TlsError::File { path: path.clone(), reason: describe(&e) })
 }
 
 /// What went wrong with a PEM file, in a person's words.
 fn describe(error: &rustls::pki_types::pem::Error) -> String {
     match error {
-        rustls::pki_types::pem::Error::NoItemsFound => {
-            "no `BEGIN … PRIVATE KEY` block in it".into()
-        }
+        rustls::pki_types::pem::Error::NoItemsFound => "no `BEGIN … PRIVATE KEY` block in it".into(),
         rustls::pki_types::pem::Error::Io(error) => error.to_string(),
         other => format!("not a PEM file: {other}"),
     }
 }
 
 /// A fresh key with a certificate for these names.
-fn self_signed(
-    names: &[String],
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let made =
-        rcgen::generate_simple_self_signed(names.to_vec()).map_err(|e| TlsError::SelfSigned {
-            names: names.to_vec(),
-            reason: e.to_string(),
-        })?;
+fn self_signed(names: &[String]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let made = rcgen::generate_simple_self_signed(names.to_vec())
+        .map_err(|e| TlsError::SelfSigned { names: names.to_vec(), reason: e.to_string() })?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     Ok((vec![made.cert.der().clone()], key.into()))
 }
@@ -156,8 +135,7 @@ mod tests {
 
     impl Dir {
         fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("tribune-tls-{name}-{}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("tribune-tls-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).expect("a directory");
             Self(path)
         }
@@ -176,8 +154,7 @@ mod tests {
     }
 
     fn pair() -> (String, String) {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
-            .expect("a certificate");
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
@@ -185,10 +162,7 @@ mod tests {
     fn a_certificate_with_its_key_is_taken() {
         let dir = Dir::new("good");
         let (cert, key) = pair();
-        let tls = Tls::Files {
-            cert: dir.file("cert.pem", &cert),
-            key: dir.file("key.pem", &key),
-        };
+        let tls = Tls::Files { cert: dir.file("cert.pem", &cert), key: dir.file("key.pem", &key) };
 
         let certificates = Certificates::new(&tls).expect("both fit");
 
@@ -215,10 +189,7 @@ mod tests {
         ];
 
         for (cert, key, wanted) in cases {
-            let tls = Tls::Files {
-                cert: cert.clone(),
-                key: key.clone(),
-            };
+            let tls = Tls::Files { cert: cert.clone(), key: key.clone() };
             let error = Certificates::new(&tls).expect_err(wanted).to_string();
             assert!(error.contains(wanted), "{error}");
         }
@@ -226,16 +197,10 @@ mod tests {
 
     #[test]
     fn a_bad_reload_keeps_what_works() {
-        let certificates = Certificates::new(&Tls::SelfSigned {
-            names: vec!["localhost".into()],
-        })
-        .expect("made");
+        let certificates = Certificates::new(&Tls::SelfSigned { names: vec!["localhost".into()] }).expect("made");
         let before = Arc::as_ptr(&certificates.current.load_full());
 
-        let missing = Tls::Files {
-            cert: "/nowhere/c.pem".into(),
-            key: "/nowhere/k.pem".into(),
-        };
+        let missing = Tls::Files { cert: "/nowhere/c.pem".into(), key: "/nowhere/k.pem".into() };
         assert!(certificates.reload(&missing).is_err());
 
         assert_eq!(Arc::as_ptr(&certificates.current.load_full()), before);

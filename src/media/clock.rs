@@ -12,19 +12,14 @@ pub struct WallClock {
 impl WallClock {
     /// `since_unix_epoch` is the wall time at `base`.
     pub fn new(base: Instant, since_unix_epoch: Duration) -> Self {
-        Self {
-            base,
-            ntp: fixed_point(since_unix_epoch).wrapping_add(NTP_TO_UNIX << 32),
-        }
+        Self { base, ntp: fixed_point(since_unix_epoch).wrapping_add(NTP_TO_UNIX << 32) }
     }
 
     /// The NTP timestamp of a moment.
     pub fn ntp(&self, at: Instant) -> u64 {
         match at.checked_duration_since(self.base) {
             Some(after) => self.ntp.wrapping_add(fixed_point(after)),
-            None => self
-                .ntp
-                .wrapping_sub(fixed_point(self.base.duration_since(at))),
+            None => self.ntp.wrapping_sub(fixed_point(self.base.duration_since(at))),
         }
     }
 }
@@ -63,19 +58,10 @@ mod tests {
     fn a_second_of_ntp_is_a_second_of_rtp() {
         let base = Instant::now();
         let clock = WallClock::new(base, Duration::from_millis(1_500));
-        let sync = Sync {
-            rtp: u32::MAX - 10,
-            ntp: clock.ntp(base),
-        };
+        let sync = Sync { rtp: u32::MAX - 10, ntp: clock.ntp(base) };
 
         assert_eq!(clock.ntp(base), (NTP_TO_UNIX + 1) << 32 | 1 << 31);
-        assert_eq!(
-            sync.rtp_at(clock.ntp(base + Duration::from_secs(1)), 90_000),
-            89_989
-        );
-        assert_eq!(
-            sync.rtp_at(clock.ntp(base - Duration::from_secs(1)), 48_000),
-            sync.rtp.wrapping_sub(48_000)
-        );
+        assert_eq!(sync.rtp_at(clock.ntp(base + Duration::from_secs(1)), 90_000), 89_989);
+        assert_eq!(sync.rtp_at(clock.ntp(base - Duration::from_secs(1)), 48_000), sync.rtp.wrapping_sub(48_000));
     }
 }

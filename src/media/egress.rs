@@ -79,10 +79,7 @@ impl Egress {
             newest: u64::from(first_seq & 0x7fff),
             last_timestamp: 0,
             last_at: None,
-            rtx: source.rtx.map(|ssrc| Rtx {
-                ssrc,
-                seq: u64::from(first_seq.rotate_left(7) & 0x7fff),
-            }),
+            rtx: source.rtx.map(|ssrc| Rtx { ssrc, seq: u64::from(first_seq.rotate_left(7) & 0x7fff) }),
             section: Box::new(section),
         })
     }
@@ -125,15 +122,7 @@ impl Egress {
         let len = sealed_len(orientation.is_some(), packet.payload.len(), sealer);
         run.push(out, path, len, |buf| {
             let start = buf.len();
-            write(
-                buf,
-                packet.marker,
-                place.payload_type,
-                place.seq as u16,
-                place.timestamp,
-                ssrc,
-                orientation,
-            );
+            write(buf, packet.marker, place.payload_type, place.seq as u16, place.timestamp, ssrc, orientation);
             let header_len = buf.len() - start;
             buf.extend_from_slice(&packet.payload);
             seal(sealer, buf, start, header_len, ssrc, place.seq);
@@ -143,11 +132,7 @@ impl Egress {
     /// Which packet a number that the viewer misses stands for: (source, layer, number there).
     pub fn trace(&self, seq: u16) -> Option<(u64, u8, u64)> {
         let (stretch, seq) = self.stretch_of(seq)?;
-        Some((
-            stretch.source,
-            stretch.layer,
-            seq.wrapping_sub(stretch.seq_shift),
-        ))
+        Some((stretch.source, stretch.layer, seq.wrapping_sub(stretch.seq_shift)))
     }
 
     /// Sends a packet again: as a retransmission of its own numbering (RFC 4588) where agreed, else byte-identical.
@@ -160,8 +145,7 @@ impl Egress {
         out: &mut impl Outbox,
         path: Path,
     ) {
-        let Some((stretch, seq)) = self.stretch_of(seq).map(|(stretch, seq)| (*stretch, seq))
-        else {
+        let Some((stretch, seq)) = self.stretch_of(seq).map(|(stretch, seq)| (*stretch, seq)) else {
             return;
         };
         let timestamp = packet.timestamp.wrapping_add(stretch.timestamp_shift);
@@ -170,22 +154,10 @@ impl Egress {
             (Some(rtx), Some(payload_type)) => {
                 rtx.seq += 1;
                 let (ssrc, rtx_seq) = (rtx.ssrc, rtx.seq);
-                let len = sealed_len(
-                    orientation.is_some(),
-                    packet.payload.len() + OSN_LEN,
-                    sealer,
-                );
+                let len = sealed_len(orientation.is_some(), packet.payload.len() + OSN_LEN, sealer);
                 run.push(out, path, len, |buf| {
                     let start = buf.len();
-                    write(
-                        buf,
-                        packet.marker,
-                        payload_type,
-                        rtx_seq as u16,
-                        timestamp,
-                        ssrc,
-                        orientation,
-                    );
+                    write(buf, packet.marker, payload_type, rtx_seq as u16, timestamp, ssrc, orientation);
                     let header_len = buf.len() - start;
                     buf.extend_from_slice(&(seq as u16).to_be_bytes());
                     buf.extend_from_slice(&packet.payload);
@@ -197,15 +169,7 @@ impl Egress {
                 let len = sealed_len(orientation.is_some(), packet.payload.len(), sealer);
                 run.push(out, path, len, |buf| {
                     let start = buf.len();
-                    write(
-                        buf,
-                        packet.marker,
-                        stretch.payload_type,
-                        seq as u16,
-                        timestamp,
-                        ssrc,
-                        orientation,
-                    );
+                    write(buf, packet.marker, stretch.payload_type, seq as u16, timestamp, ssrc, orientation);
                     let header_len = buf.len() - start;
                     buf.extend_from_slice(&packet.payload);
                     seal(sealer, buf, start, header_len, ssrc, seq);
@@ -221,9 +185,7 @@ impl Egress {
 
     /// The source of what it gets now, and what is added to its timestamps.
     pub fn timeline(&self) -> Option<(u64, u32)> {
-        self.run
-            .as_ref()
-            .map(|run| (run.source, run.timestamp_shift))
+        self.run.as_ref().map(|run| (run.source, run.timestamp_shift))
     }
 
     /// Every SSRC that we send with.
@@ -235,10 +197,7 @@ impl Egress {
     pub fn awaits(&self, presentation: u64, layer: u8) -> bool {
         self.section.kind == Kind::Video
             && layer == self.wanted
-            && self
-                .run
-                .as_ref()
-                .is_none_or(|run| run.presentation != presentation || run.layer != layer)
+            && self.run.as_ref().is_none_or(|run| run.presentation != presentation || run.layer != layer)
     }
 
     /// Begins a new stretch with this packet, if it may.
@@ -247,10 +206,7 @@ impl Egress {
         if let Some(run) = &self.run {
             // A late packet of a presenter who has been replaced, or of a layer that this viewer does not get.
             let older = source.presentation < run.presentation;
-            if older
-                || (source.presentation == run.presentation
-                    && source.id < run.source
-                    && source.layer == run.layer)
+            if older || (source.presentation == run.presentation && source.id < run.source && source.layer == run.layer)
             {
                 return None;
             }
@@ -263,12 +219,8 @@ impl Egress {
         let timestamp = match self.last_at {
             None => packet.timestamp,
             Some(last_at) => {
-                let elapsed = packet
-                    .received_at
-                    .saturating_duration_since(last_at)
-                    .max(ONE_FRAME);
-                self.last_timestamp
-                    .wrapping_add(ticks(elapsed, source.format.clock_rate))
+                let elapsed = packet.received_at.saturating_duration_since(last_at).max(ONE_FRAME);
+                self.last_timestamp.wrapping_add(ticks(elapsed, source.format.clock_rate))
             }
         };
         let stretch = Stretch {
@@ -309,14 +261,7 @@ fn ticks(elapsed: Duration, clock_rate: u32) -> u32 {
 }
 
 fn sealed_len(has_orientation: bool, payload: usize, sealer: &RtpSealer) -> usize {
-    FIXED_HEADER
-        + if has_orientation {
-            ORIENTATION_BLOCK
-        } else {
-            0
-        }
-        + payload
-        + sealer.overhead()
+    FIXED_HEADER + if has_orientation { ORIENTATION_BLOCK } else { 0 } + payload + sealer.overhead()
 }
 
 fn write(
@@ -332,28 +277,12 @@ fn write(
         None => rtp::write_header(buf, marker, false, payload_type, seq, timestamp, ssrc, &[]),
         Some((id, value)) => {
             // One element of one byte, padded to 32 bits (RFC 8285 §4.2).
-            rtp::write_header(
-                buf,
-                marker,
-                false,
-                payload_type,
-                seq,
-                timestamp,
-                ssrc,
-                &[id << 4, value, 0, 0],
-            );
+            rtp::write_header(buf, marker, false, payload_type, seq, timestamp, ssrc, &[id << 4, value, 0, 0]);
         }
     }
 }
 
-fn seal(
-    sealer: &mut RtpSealer,
-    buf: &mut Vec<u8>,
-    start: usize,
-    header_len: usize,
-    ssrc: u32,
-    index: u64,
-) {
+fn seal(sealer: &mut RtpSealer, buf: &mut Vec<u8>, start: usize, header_len: usize, ssrc: u32, index: u64) {
     // Sealing fails only after 2^48 packets of one key.
     let sealed = sealer.seal(buf, start, header_len, ssrc, index);
     debug_assert!(sealed.is_ok(), "the index is below 2^48");

@@ -78,16 +78,10 @@ pub struct Received {
 
 impl Ingress {
     /// Nothing received yet. `ssrc` is ours as a receiver.
-    pub fn new(
-        opener: RtpOpener,
-        sections: Vec<Section>,
-        presentation: u64,
-        ssrc: u32,
-        now: Instant,
-    ) -> Self {
-        let transport_cc = sections.iter().any(|s| {
-            s.extensions.transport_cc.is_some() && s.formats.iter().any(|f| f.feedback.transport_cc)
-        });
+    pub fn new(opener: RtpOpener, sections: Vec<Section>, presentation: u64, ssrc: u32, now: Instant) -> Self {
+        let transport_cc = sections
+            .iter()
+            .any(|s| s.extensions.transport_cc.is_some() && s.formats.iter().any(|f| f.feedback.transport_cc));
         Self {
             opener,
             sections,
@@ -130,9 +124,7 @@ impl Ingress {
             let original = (self.lanes.iter())
                 .position(|l| !l.is_rtx && l.section == section && l.layer == layer)
                 .ok_or(Dropped::Unknown)?;
-            let payload_type = self
-                .original_payload_type(section, header.payload_type)
-                .ok_or(Dropped::Unknown)?;
+            let payload_type = self.original_payload_type(section, header.payload_type).ok_or(Dropped::Unknown)?;
             let mut header = header;
             (header.payload_type, header.sequence) = (payload_type, u16::from_be_bytes(*osn));
             self.take(original, &header, plain, payload, arrived, false)
@@ -142,42 +134,24 @@ impl Ingress {
     }
 
     /// Takes in a sender report: how the presenter's clock reads in ours. `true` when it concerned a known source.
-    pub fn sender_report(
-        &mut self,
-        ssrc: u32,
-        ntp: u64,
-        rtp: u32,
-        clock: &WallClock,
-        now: Instant,
-    ) -> bool {
+    pub fn sender_report(&mut self, ssrc: u32, ntp: u64, rtp: u32, clock: &WallClock, now: Instant) -> bool {
         let Some(lane) = self.lanes.iter_mut().find(|l| l.ssrc == ssrc && !l.is_rtx) else {
             return false;
         };
         lane.statistics.sender_report(ntp, now);
-        let offset = *self
-            .clock_offset
-            .get_or_insert_with(|| clock.ntp(now).wrapping_sub(ntp));
-        lane.sync = Some(Sync {
-            rtp,
-            ntp: ntp.wrapping_add(offset),
-        });
+        let offset = *self.clock_offset.get_or_insert_with(|| clock.ntp(now).wrapping_sub(ntp));
+        lane.sync = Some(Sync { rtp, ntp: ntp.wrapping_add(offset) });
         true
     }
 
     /// The clock reading of a source, when its presenter reported one.
     pub fn syncs(&self) -> impl Iterator<Item = (&Arc<Source>, Sync)> {
-        self.lanes
-            .iter()
-            .filter_map(|l| Some((l.source.as_ref()?, l.sync?)))
+        self.lanes.iter().filter_map(|l| Some((l.source.as_ref()?, l.sync?)))
     }
 
     /// Somebody needs a key frame of this layer.
     pub fn want_keyframe(&mut self, layer: u8) {
-        for lane in self
-            .lanes
-            .iter_mut()
-            .filter(|l| !l.is_rtx && l.layer == layer)
-        {
+        for lane in self.lanes.iter_mut().filter(|l| !l.is_rtx && l.layer == layer) {
             if self.sections[lane.section].kind == Kind::Video {
                 lane.gate.ask();
             }
@@ -205,11 +179,7 @@ impl Ingress {
         // A compound packet begins with a report (RFC 3550 §6.1), even an empty one.
         let mut receptions = Vec::new();
         if report {
-            let lanes = self
-                .lanes
-                .iter_mut()
-                .filter(|l| l.packets > 0 && !l.is_rtx)
-                .take(MAX_RECEPTIONS);
+            let lanes = self.lanes.iter_mut().filter(|l| l.packets > 0 && !l.is_rtx).take(MAX_RECEPTIONS);
             receptions.extend(lanes.map(|l| l.statistics.reception(l.ssrc, now)));
         }
         rtcp::write_receiver_report(out, self.ssrc, &receptions);
@@ -225,29 +195,20 @@ impl Ingress {
     pub fn next_timeout(&self) -> Instant {
         let pending = self.arrivals.as_ref().is_some_and(Arrivals::pending);
         let feedback = pending.then_some(self.feedback_at);
-        let lanes = self
-            .lanes
-            .iter()
-            .flat_map(|l| [l.losses.next(), l.gate.next()]);
-        lanes
-            .chain([feedback])
-            .flatten()
-            .fold(self.report_at, Instant::min)
+        let lanes = self.lanes.iter().flat_map(|l| [l.losses.next(), l.gate.next()]);
+        lanes.chain([feedback]).flatten().fold(self.report_at, Instant::min)
     }
 
     /// Packets, payload bytes, lost, asked for again.
     pub fn totals(&self) -> (u64, u64, u64, u64) {
-        self.lanes
-            .iter()
-            .filter(|l| !l.is_rtx)
-            .fold((0, 0, 0, 0), |sum, l| {
-                (
-                    sum.0 + l.packets,
-                    sum.1 + l.payload_bytes,
-                    sum.2 + u64::try_from(l.statistics.lost()).unwrap_or(0),
-                    sum.3 + l.asked,
-                )
-            })
+        self.lanes.iter().filter(|l| !l.is_rtx).fold((0, 0, 0, 0), |sum, l| {
+            (
+                sum.0 + l.packets,
+                sum.1 + l.payload_bytes,
+                sum.2 + u64::try_from(l.statistics.lost()).unwrap_or(0),
+                sum.3 + l.asked,
+            )
+        })
     }
 
     fn take(
@@ -260,9 +221,8 @@ impl Ingress {
         in_order: bool,
     ) -> Result<Received, Dropped> {
         let section = &self.sections[self.lanes[at].section];
-        let format = (section.formats.iter())
-            .find(|f| f.payload_type == header.payload_type)
-            .ok_or(Dropped::Unknown)?;
+        let format =
+            (section.formats.iter()).find(|f| f.payload_type == header.payload_type).ok_or(Dropped::Unknown)?;
         let (kind, codec) = (section.kind, format.codec);
         let orientation = section.extensions.orientation;
 
@@ -272,13 +232,7 @@ impl Ingress {
             self.next_source += 1;
             let id = self.presentation << SOURCE_BITS | self.next_source;
             let (presentation, layer) = (self.presentation, self.lanes[at].layer);
-            let source = Source {
-                id,
-                presentation,
-                kind,
-                layer,
-                format: format.clone(),
-            };
+            let source = Source { id, presentation, kind, layer, format: format.clone() };
             self.lanes[at].source = Some(Arc::new(source));
         }
 
@@ -300,10 +254,7 @@ impl Ingress {
         }
         let source = lane.source.clone().ok_or(Dropped::Unknown)?;
         let orientation = orientation.and_then(|id| {
-            header
-                .extensions(plain)
-                .find(|(i, _)| *i == id)
-                .and_then(|(_, value)| value.first().copied())
+            header.extensions(plain).find(|(i, _)| *i == id).and_then(|(_, value)| value.first().copied())
         });
         let packet = Packet {
             source,
@@ -315,10 +266,7 @@ impl Ingress {
             orientation,
             payload: Bytes::copy_from_slice(payload),
         };
-        Ok(Received {
-            packet,
-            is_new_source,
-        })
+        Ok(Received { packet, is_new_source })
     }
 
     /// The lane of a packet; a new one when the packet tells what it is.
@@ -331,15 +279,11 @@ impl Ingress {
             return None;
         }
         // A presenter that changes its SSRC goes on under the new one.
-        self.lanes
-            .retain(|l| !(l.section == section && l.layer == layer && l.is_rtx == is_rtx));
+        self.lanes.retain(|l| !(l.section == section && l.layer == layer && l.is_rtx == is_rtx));
         if self.about == 0 {
             self.about = header.ssrc;
         }
-        let clock_rate = self.sections[section]
-            .formats
-            .first()
-            .map_or(90_000, |f| f.clock_rate);
+        let clock_rate = self.sections[section].formats.first().map_or(90_000, |f| f.clock_rate);
         self.lanes.push(Lane {
             ssrc: header.ssrc,
             section,
@@ -364,9 +308,7 @@ impl Ingress {
     fn identify(&self, header: &Header, plain: &[u8]) -> Option<(usize, u8, bool)> {
         for (at, section) in self.sections.iter().enumerate() {
             for source in &section.sources {
-                if section.rids.is_empty()
-                    && (source.ssrc == header.ssrc || source.rtx == Some(header.ssrc))
-                {
+                if section.rids.is_empty() && (source.ssrc == header.ssrc || source.rtx == Some(header.ssrc)) {
                     return Some((at, 0, source.rtx == Some(header.ssrc)));
                 }
             }
@@ -375,31 +317,20 @@ impl Ingress {
             let ids = section.extensions;
             let value = |id: Option<u8>| {
                 let id = id?;
-                header
-                    .extensions(plain)
-                    .find(|(i, _)| *i == id)
-                    .map(|(_, value)| value)
+                header.extensions(plain).find(|(i, _)| *i == id).map(|(_, value)| value)
             };
             if value(ids.mid).is_some_and(|mid| mid != section.mid.as_bytes()) {
                 continue;
             }
-            let is_media = section
-                .formats
-                .iter()
-                .any(|f| f.payload_type == header.payload_type);
-            let is_rtx = section
-                .formats
-                .iter()
-                .any(|f| f.rtx == Some(header.payload_type));
+            let is_media = section.formats.iter().any(|f| f.payload_type == header.payload_type);
+            let is_rtx = section.formats.iter().any(|f| f.rtx == Some(header.payload_type));
             if !is_media && !is_rtx {
                 continue;
             }
             if section.rids.is_empty() {
                 return Some((at, 0, is_rtx));
             }
-            let rid = value(ids.repaired_rid)
-                .filter(|_| is_rtx)
-                .or_else(|| value(ids.rid));
+            let rid = value(ids.repaired_rid).filter(|_| is_rtx).or_else(|| value(ids.rid));
             if let Some(layer) = section.rids.iter().position(|r| Some(r.as_bytes()) == rid) {
                 return Some((at, layer as u8, is_rtx));
             }
@@ -408,27 +339,17 @@ impl Ingress {
     }
 
     fn original_payload_type(&self, section: usize, rtx: u8) -> Option<u8> {
-        self.sections[section]
-            .formats
-            .iter()
-            .find(|f| f.rtx == Some(rtx))
-            .map(|f| f.payload_type)
+        self.sections[section].formats.iter().find(|f| f.rtx == Some(rtx)).map(|f| f.payload_type)
     }
 
     fn note_arrival(&mut self, header: &Header, plain: &[u8], lane: usize, arrived: Instant) {
         let Some(arrivals) = &mut self.arrivals else {
             return;
         };
-        let Some(id) = self.sections[self.lanes[lane].section]
-            .extensions
-            .transport_cc
-        else {
+        let Some(id) = self.sections[self.lanes[lane].section].extensions.transport_cc else {
             return;
         };
-        let number = header
-            .extensions(plain)
-            .find(|(i, _)| *i == id)
-            .and_then(|(_, value)| value.first_chunk::<2>());
+        let number = header.extensions(plain).find(|(i, _)| *i == id).and_then(|(_, value)| value.first_chunk::<2>());
         if let Some(number) = number {
             let micros = arrived.saturating_duration_since(self.started).as_micros() as u64;
             arrivals.record(u16::from_be_bytes(*number), micros);
@@ -457,11 +378,7 @@ impl Ingress {
             if !lane.gate.poll(now) {
                 continue;
             }
-            let feedback = lane
-                .source
-                .as_ref()
-                .map(|s| s.format.feedback)
-                .unwrap_or_default();
+            let feedback = lane.source.as_ref().map(|s| s.format.feedback).unwrap_or_default();
             if feedback.fir && !feedback.pli {
                 self.fir_seq = self.fir_seq.wrapping_add(1);
                 rtcp::write_fir(out, self.ssrc, lane.ssrc, self.fir_seq);
@@ -475,43 +392,21 @@ impl Ingress {
     /// second, less where packets get lost (draft-alvestrand-rmcat-remb-03 §2).
     fn write_remb(&mut self, now: Instant, receptions: &[rtcp::Reception], out: &mut Vec<u8>) {
         let elapsed = now.saturating_duration_since(self.report_at) + REPORT_INTERVAL;
-        let rate =
-            (u128::from(self.bytes_since_remb) * 8 * 1_000_000 / elapsed.as_micros().max(1)) as u64;
+        let rate = (u128::from(self.bytes_since_remb) * 8 * 1_000_000 / elapsed.as_micros().max(1)) as u64;
         self.bytes_since_remb = 0;
-        let wants = self
-            .lanes
-            .iter()
-            .any(|l| l.source.as_ref().is_some_and(|s| s.format.feedback.remb));
+        let wants = self.lanes.iter().any(|l| l.source.as_ref().is_some_and(|s| s.format.feedback.remb));
         if self.arrivals.is_some() || !wants {
             return;
         }
-        let worst = receptions
-            .iter()
-            .map(|r| r.fraction_lost)
-            .max()
-            .unwrap_or(0);
-        let bitrate = if worst > LOSS_OF_10_PERCENT {
-            rate * 85 / 100
-        } else {
-            (rate * 3 / 2).max(REMB_FLOOR)
-        };
-        let about: Vec<u32> = self
-            .lanes
-            .iter()
-            .filter(|l| !l.is_rtx)
-            .map(|l| l.ssrc)
-            .collect();
+        let worst = receptions.iter().map(|r| r.fraction_lost).max().unwrap_or(0);
+        let bitrate = if worst > LOSS_OF_10_PERCENT { rate * 85 / 100 } else { (rate * 3 / 2).max(REMB_FLOOR) };
+        let about: Vec<u32> = self.lanes.iter().filter(|l| !l.is_rtx).map(|l| l.ssrc).collect();
         rtcp::write_remb(out, self.ssrc, bitrate, &about);
     }
 
     /// The format that a source was announced with, by kind and layer.
     pub fn format(&self, source: u64) -> Option<&Format> {
-        self.lanes.iter().find_map(|l| {
-            l.source
-                .as_ref()
-                .filter(|s| s.id == source)
-                .map(|s| &s.format)
-        })
+        self.lanes.iter().find_map(|l| l.source.as_ref().filter(|s| s.id == source).map(|s| &s.format))
     }
 }
 

@@ -58,10 +58,7 @@ pub enum Known {
 impl Lobby {
     /// An empty lobby for at most so many sessions, parked and claimed.
     pub fn new(max_sessions: usize) -> Self {
-        Self {
-            state: Mutex::default(),
-            max_sessions,
-        }
+        Self { state: Mutex::default(), max_sessions }
     }
 
     /// Parks a session. `false` when all places are taken or its name is in use.
@@ -73,26 +70,12 @@ impl Lobby {
         }
         let ice = Ice::new(&spec.local_ice, &spec.negotiated.remote_ice);
         state.by_id.insert(spec.id, ufrag.clone());
-        state.by_ufrag.insert(
-            ufrag,
-            Place::Parked(Box::new(Parked {
-                spec,
-                ice,
-                first_check: None,
-            })),
-        );
+        state.by_ufrag.insert(ufrag, Place::Parked(Box::new(Parked { spec, ice, first_check: None })));
         true
     }
 
     /// A Binding request that the worker knows no session for.
-    pub fn check(
-        &self,
-        me: WorkerId,
-        message: &Message<'_>,
-        path: Path,
-        now: Instant,
-        reply: &mut Vec<u8>,
-    ) -> Known {
+    pub fn check(&self, me: WorkerId, message: &Message<'_>, path: Path, now: Instant, reply: &mut Vec<u8>) -> Known {
         let Some((ufrag, _)) = message.ufrags() else {
             return Known::No;
         };
@@ -102,10 +85,7 @@ impl Lobby {
             None => Known::No,
             Some(Place::Claimed(worker)) => Known::Of(*worker),
             Some(Place::Parked(parked)) => {
-                let Checked::Answered {
-                    evicted, nominates, ..
-                } = parked.ice.check(message, path, now, reply)
-                else {
+                let Checked::Answered { evicted, nominates, .. } = parked.ice.check(message, path, now, reply) else {
                     return Known::No;
                 };
                 if let Some(evicted) = evicted {
@@ -145,32 +125,18 @@ impl Lobby {
         let mut state = self.lock();
         let is_overdue = |parked: &Parked| {
             parked.spec.negotiated.dtls == DtlsRole::Client
-                && parked
-                    .first_check
-                    .is_some_and(|at| now.duration_since(at) >= CLAIM_AFTER)
+                && parked.first_check.is_some_and(|at| now.duration_since(at) >= CLAIM_AFTER)
         };
         let overdue = state.ufrags_where(is_overdue);
         let claimed = overdue.iter().map(|ufrag| state.claim(ufrag, me));
-        claimed
-            .filter_map(|known| {
-                if let Known::Yours(parked) = known {
-                    Some(parked)
-                } else {
-                    None
-                }
-            })
-            .collect()
+        claimed.filter_map(|known| if let Known::Yours(parked) = known { Some(parked) } else { None }).collect()
     }
 
     /// Parked sessions whose client never came: removed.
     pub fn expire(&self, now: Instant) -> Vec<Box<Parked>> {
         let mut state = self.lock();
-        let expired =
-            state.ufrags_where(|parked| now.duration_since(parked.spec.created) >= CONNECT_WITHIN);
-        expired
-            .iter()
-            .filter_map(|ufrag| state.remove_parked(ufrag))
-            .collect()
+        let expired = state.ufrags_where(|parked| now.duration_since(parked.spec.created) >= CONNECT_WITHIN);
+        expired.iter().filter_map(|ufrag| state.remove_parked(ufrag)).collect()
     }
 
     /// Removes a parked session by name; `None` when it is claimed or gone.
@@ -184,9 +150,7 @@ impl Lobby {
     pub fn remove_all(&self) -> Vec<Box<Parked>> {
         let mut state = self.lock();
         let all = state.ufrags_where(|_| true);
-        all.iter()
-            .filter_map(|ufrag| state.remove_parked(ufrag))
-            .collect()
+        all.iter().filter_map(|ufrag| state.remove_parked(ufrag)).collect()
     }
 
     /// A claimed session passed a check from one more address, and maybe lost one for it.
@@ -199,12 +163,7 @@ impl Lobby {
     }
 
     /// A claimed session has ended.
-    pub fn release(
-        &self,
-        session: SessionId,
-        ufrag: &str,
-        addresses: impl Iterator<Item = SocketAddr>,
-    ) {
+    pub fn release(&self, session: SessionId, ufrag: &str, addresses: impl Iterator<Item = SocketAddr>) {
         let mut state = self.lock();
         for address in addresses {
             if state.by_address.get(&address).is_some_and(|u| u == ufrag) {
@@ -262,17 +221,11 @@ impl State {
     }
 
     fn ufrags_where(&self, wanted: impl Fn(&Parked) -> bool) -> Vec<String> {
-        let parked = self
-            .by_ufrag
-            .iter()
-            .filter_map(|(ufrag, place)| match place {
-                Place::Parked(parked) => Some((ufrag, parked)),
-                Place::Claimed(_) => None,
-            });
-        parked
-            .filter(|(_, parked)| wanted(parked))
-            .map(|(ufrag, _)| ufrag.clone())
-            .collect()
+        let parked = self.by_ufrag.iter().filter_map(|(ufrag, place)| match place {
+            Place::Parked(parked) => Some((ufrag, parked)),
+            Place::Claimed(_) => None,
+        });
+        parked.filter(|(_, parked)| wanted(parked)).map(|(ufrag, _)| ufrag.clone()).collect()
     }
 }
 

@@ -46,8 +46,7 @@ impl FromStr for SessionId {
 
     /// Exactly 32 lower-case hex digits.
     fn from_str(text: &str) -> Result<Self, ()> {
-        let canonical =
-            text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let canonical = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !canonical {
             return Err(());
         }
@@ -80,20 +79,23 @@ impl Route {
             stream,
             home: AtomicU32::new(u32::MAX),
             outposts: AtomicU64::new(0),
+            presentations: AtomicU64::new(0),
         })
     }
 
     /// The worker that owns the presenter.
     pub fn home(&self) -> Option<WorkerId> {
-        u8::try_from(self.home.load(Ordering::Acquire))
-            .ok()
-            .map(WorkerId)
+        u8::try_from(self.home.load(Ordering::Acquire)).ok().map(WorkerId)
     }
 
     /// Sets or clears the presenter's worker.
     pub fn set_home(&self, home: Option<WorkerId>) {
-        self.home
-            .store(home.map_or(u32::MAX, |w| w.0.into()), Ordering::Release);
+        self.home.store(home.map_or(u32::MAX, |w| w.0.into()), Ordering::Release);
+    }
+
+    /// A number for a new presenter, higher than all before it.
+    pub fn next_presentation(&self) -> u64 {
+        self.presentations.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Workers with viewers.

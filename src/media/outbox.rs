@@ -25,15 +25,8 @@ pub struct Run {
 impl Run {
     /// Adds a datagram of `len` bytes, which `write` appends to the buffer. Sends what was there before if the new one
     /// does not fit behind it.
-    pub fn push(
-        &mut self,
-        out: &mut impl Outbox,
-        path: Path,
-        len: usize,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let fits =
-            self.count < out.max_segments() && self.buf.len() + len <= MAX_SEND && !self.ended;
+    pub fn push(&mut self, out: &mut impl Outbox, path: Path, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let fits = self.count < out.max_segments() && self.buf.len() + len <= MAX_SEND && !self.ended;
         if self.count > 0 && (!fits || len > self.segment) {
             self.flush(out, path);
         }
@@ -42,11 +35,7 @@ impl Run {
         }
         let start = self.buf.len();
         write(&mut self.buf);
-        debug_assert_eq!(
-            self.buf.len() - start,
-            len,
-            "a run's lengths are said in advance"
-        );
+        debug_assert_eq!(self.buf.len() - start, len, "a run's lengths are said in advance");
         self.ended = len < self.segment;
         self.count += 1;
     }
@@ -73,8 +62,7 @@ pub struct Kept(pub Vec<(Path, Vec<u8>)>);
 #[cfg(test)]
 impl Outbox for Kept {
     fn send(&mut self, path: Path, datagrams: &[u8], segment: usize) {
-        self.0
-            .extend(datagrams.chunks(segment).map(|d| (path, d.to_vec())));
+        self.0.extend(datagrams.chunks(segment).map(|d| (path, d.to_vec())));
     }
 
     fn max_segments(&self) -> usize {
@@ -101,10 +89,7 @@ mod tests {
 
     #[test]
     fn only_the_last_datagram_of_a_send_is_shorter() {
-        let path = Path {
-            remote: SocketAddr::from(([127, 0, 0, 1], 1)),
-            local: None,
-        };
+        let path = Path { remote: SocketAddr::from(([127, 0, 0, 1], 1)), local: None };
         let mut sends = Sends(Vec::new());
         let mut run = Run::default();
 

@@ -52,17 +52,14 @@ pub struct Ring {
 impl Ring {
     /// A ring for the last `len` packets, a power of two.
     pub fn new(len: usize) -> Self {
-        Self {
-            slots: vec![None; len.next_power_of_two()].into_boxed_slice(),
-        }
+        Self { slots: vec![None; len.next_power_of_two()].into_boxed_slice() }
     }
 
     /// Keeps a packet, forgetting the one `len` before it.
     pub fn insert(&mut self, packet: Arc<Packet>) {
         let slot = self.slot(packet.seq);
-        let newer = self.slots[slot]
-            .as_ref()
-            .is_none_or(|old| old.source.id != packet.source.id || old.seq < packet.seq);
+        let newer =
+            self.slots[slot].as_ref().is_none_or(|old| old.source.id != packet.source.id || old.seq < packet.seq);
         if newer {
             self.slots[slot] = Some(packet);
         }
@@ -70,9 +67,7 @@ impl Ring {
 
     /// The packet with this number, if it is still here.
     pub fn get(&self, source: u64, seq: u64) -> Option<&Arc<Packet>> {
-        self.slots[self.slot(seq)]
-            .as_ref()
-            .filter(|p| p.source.id == source && p.seq == seq)
+        self.slots[self.slot(seq)].as_ref().filter(|p| p.source.id == source && p.seq == seq)
     }
 
     fn slot(&self, seq: u64) -> usize {

@@ -85,8 +85,7 @@ impl Stream {
             return false;
         }
         self.burst_since.get_or_insert(now);
-        self.is_due |=
-            (packet.marker && source.kind == Kind::Video) || self.burst.len() + 1 >= MAX_BURST;
+        self.is_due |= (packet.marker && source.kind == Kind::Video) || self.burst.len() + 1 >= MAX_BURST;
         self.burst.push(packet);
         true
     }
@@ -116,13 +115,7 @@ impl Stream {
     }
 
     /// Sends the burst to at most `most` more viewers; returns how many got it and what was sent.
-    pub fn deliver(
-        &mut self,
-        most: usize,
-        run: &mut Run,
-        out: &mut impl Outbox,
-        now: Instant,
-    ) -> (usize, Delivered) {
+    pub fn deliver(&mut self, most: usize, run: &mut Run, out: &mut impl Outbox, now: Instant) -> (usize, Delivered) {
         let mut sum = Delivered::default();
         let end = self.viewers.len().min(self.next_viewer + most);
         let served = end.saturating_sub(self.next_viewer);
@@ -180,11 +173,7 @@ impl Stream {
     /// Does anybody here wait for a key frame of this presenter?
     pub fn awaits_keyframe(&self) -> Option<u8> {
         let best = self.tracks[Kind::Video as usize].best;
-        let waiting = |v: &Viewer| {
-            v.video
-                .as_ref()
-                .is_some_and(|e| e.awaits(self.presentation, best))
-        };
+        let waiting = |v: &Viewer| v.video.as_ref().is_some_and(|e| e.awaits(self.presentation, best));
         self.viewers.iter().any(waiting).then_some(best)
     }
 
@@ -195,14 +184,8 @@ impl Stream {
 
     /// Audio and video of the presenter have both told their clocks, so that they can be kept in step.
     pub fn is_in_sync(&self) -> bool {
-        let mut layers = self
-            .tracks
-            .iter()
-            .flat_map(|t| &t.layers)
-            .filter(|l| l.newest.is_some())
-            .peekable();
-        layers.peek().is_some()
-            && layers.all(|l| l.sync.is_some_and(|(source, _)| source == l.source))
+        let mut layers = self.tracks.iter().flat_map(|t| &t.layers).filter(|l| l.newest.is_some()).peekable();
+        layers.peek().is_some() && layers.all(|l| l.sync.is_some_and(|(source, _)| source == l.source))
     }
 
     /// Nothing of it is left on this worker.
@@ -225,36 +208,20 @@ impl Track {
     }
 
     /// What a source's RTP clock reads now, by the presenter's own report or (`by_report` false) by its last packet.
-    pub fn rtp_now(
-        &self,
-        source: u64,
-        clock: &WallClock,
-        now: Instant,
-        by_report: bool,
-    ) -> Option<u32> {
+    pub fn rtp_now(&self, source: u64, clock: &WallClock, now: Instant, by_report: bool) -> Option<u32> {
         let layer = self.layers.iter().find(|l| l.source == source)?;
         if by_report {
             let (_, sync) = layer.sync.filter(|(s, _)| *s == source)?;
             return Some(sync.rtp_at(clock.ntp(now), layer.clock_rate));
         }
         let (rtp, at) = layer.newest?;
-        Some(
-            Sync {
-                rtp,
-                ntp: clock.ntp(at),
-            }
-            .rtp_at(clock.ntp(now), layer.clock_rate),
-        )
+        Some(Sync { rtp, ntp: clock.ntp(at) }.rtp_at(clock.ntp(now), layer.clock_rate))
     }
 
     fn take(&mut self, packet: &Arc<Packet>) -> bool {
         let (source, at) = (&packet.source, usize::from(packet.source.layer));
         while self.layers.len() <= at {
-            let len = if source.kind == Kind::Video {
-                VIDEO_RING
-            } else {
-                AUDIO_RING
-            };
+            let len = if source.kind == Kind::Video { VIDEO_RING } else { AUDIO_RING };
             self.layers.push(Layer {
                 ring: Ring::new(len),
                 source: 0,
@@ -295,10 +262,7 @@ impl Track {
             return;
         }
         self.measured_at = Some(now);
-        let current = self
-            .layers
-            .get(usize::from(self.best))
-            .map_or(0, |l| l.bytes);
+        let current = self.layers.get(usize::from(self.best)).map_or(0, |l| l.bytes);
         let most = self.layers.iter().enumerate().max_by_key(|(_, l)| l.bytes);
         if let Some((at, layer)) = most
             && layer.bytes > current + current / 4

@@ -34,13 +34,7 @@ pub struct Viewer {
 
 impl Viewer {
     /// A viewer that has got nothing yet.
-    pub fn new(
-        session: usize,
-        path: Path,
-        sealer: RtpSealer,
-        audio: Option<Egress>,
-        video: Option<Egress>,
-    ) -> Self {
+    pub fn new(session: usize, path: Path, sealer: RtpSealer, audio: Option<Egress>, video: Option<Egress>) -> Self {
         Self {
             session,
             path,
@@ -79,8 +73,7 @@ impl Viewer {
         run.flush(out, self.path);
         if delivered.packets > 0 {
             self.first_media.get_or_insert(now);
-            self.resend_credit =
-                (self.resend_credit + delivered.bytes / RESEND_SHARE).min(RESEND_BURST);
+            self.resend_credit = (self.resend_credit + delivered.bytes / RESEND_SHARE).min(RESEND_BURST);
         }
         delivered
     }
@@ -96,11 +89,7 @@ impl Viewer {
         run: &mut Run,
         out: &mut impl Outbox,
     ) -> u64 {
-        while self
-            .resends
-            .front()
-            .is_some_and(|(_, _, at)| now.duration_since(*at) > RESEND_PAUSE)
-        {
+        while self.resends.front().is_some_and(|(_, _, at)| now.duration_since(*at) > RESEND_PAUSE) {
             self.resends.pop_front();
         }
         let (egress, kind) = match (&mut self.audio, &mut self.video) {
@@ -117,10 +106,7 @@ impl Viewer {
                 continue;
             };
             let cost = packet.payload.len() as u64;
-            let is_repeat = self
-                .resends
-                .iter()
-                .any(|(ssrc, s, _)| *ssrc == about && *s == seq);
+            let is_repeat = self.resends.iter().any(|(ssrc, s, _)| *ssrc == about && *s == seq);
             if is_repeat || self.resend_credit < cost || self.resends.len() >= MAX_RESENDS {
                 continue;
             }
@@ -137,9 +123,7 @@ impl Viewer {
     /// The tracks that it takes.
     pub fn egresses(&self) -> impl Iterator<Item = (Kind, &Egress)> {
         let audio = self.audio.as_ref().map(|e| (Kind::Audio, e));
-        audio
-            .into_iter()
-            .chain(self.video.as_ref().map(|e| (Kind::Video, e)))
+        audio.into_iter().chain(self.video.as_ref().map(|e| (Kind::Video, e)))
     }
 }
 

@@ -108,14 +108,7 @@ impl Worker {
     }
 
     /// Takes in a datagram from the socket. `arrived` is when the kernel got it. Its bytes may be changed.
-    pub fn receive(
-        &mut self,
-        bytes: &mut [u8],
-        path: Path,
-        arrived: Instant,
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
+    pub fn receive(&mut self, bytes: &mut [u8], path: Path, arrived: Instant, now: Instant, out: &mut impl Outbox) {
         self.counters.add(Count::DatagramsReceived, 1);
         self.counters.add(Count::BytesReceived, bytes.len() as u64);
         let Some(protocol) = Protocol::of(bytes) else {
@@ -123,9 +116,7 @@ impl Worker {
             return;
         };
         match self.by_address.get(&path.remote) {
-            Some(Owner::Here(key)) => {
-                self.session_datagram(*key, protocol, bytes, path, arrived, now, out)
-            }
+            Some(Owner::Here(key)) => self.session_datagram(*key, protocol, bytes, path, arrived, now, out),
             Some(Owner::There(worker)) => self.forward(*worker, bytes, path, arrived),
             None => self.stranger(protocol, bytes, path, arrived, now, out),
         }
@@ -144,16 +135,8 @@ impl Worker {
                     self.end(key, reason, now, out);
                 }
             }
-            Mail::Stray(Datagram {
-                mut bytes,
-                from,
-                to,
-                arrived,
-            }) => {
-                let path = Path {
-                    remote: from,
-                    local: to,
-                };
+            Mail::Stray(Datagram { mut bytes, from, to, arrived }) => {
+                let path = Path { remote: from, local: to };
                 let Some(protocol) = Protocol::of(&bytes) else {
                     return;
                 };
@@ -169,13 +152,7 @@ impl Worker {
                 }
             }
             Mail::Packets { stream, packets } => self.take_mailed(stream, packets, now),
-            Mail::Clock {
-                stream,
-                kind,
-                layer,
-                source,
-                sync,
-            } => {
+            Mail::Clock { stream, kind, layer, source, sync } => {
                 if let Some(key) = self.by_stream.get(&stream) {
                     self.streams[*key].tracks[kind as usize].set_sync(layer, source, sync);
                 }
@@ -191,10 +168,7 @@ impl Worker {
                 break;
             };
             if self.sessions.get(key).is_some_and(|s| s.id == id) {
-                let path = Path {
-                    remote: datagram.from,
-                    local: datagram.to,
-                };
+                let path = Path { remote: datagram.from, local: datagram.to };
                 self.dtls(key, &mut datagram.bytes, path, now, out);
             }
         }
@@ -221,8 +195,7 @@ impl Worker {
         }
         if self.forget_at <= now {
             self.forget_at = now + FORGET_INTERVAL;
-            self.by_address
-                .retain(|_, owner| matches!(owner, Owner::Here(_)));
+            self.by_address.retain(|_, owner| matches!(owner, Owner::Here(_)));
         }
     }
 
@@ -280,17 +253,12 @@ impl Worker {
         let Some(message) = Message::parse(bytes) else {
             return self.counters.add(Count::DropStun, 1);
         };
-        let ours = message
-            .ufrags()
-            .and_then(|(ufrag, _)| self.by_ufrag.get(ufrag).copied());
+        let ours = message.ufrags().and_then(|(ufrag, _)| self.by_ufrag.get(ufrag).copied());
         if let Some(key) = ours {
             return self.check(key, bytes, path, now, out);
         }
         self.scratch.clear();
-        let known = self
-            .shared
-            .lobby
-            .check(self.id, &message, path, now, &mut self.scratch);
+        let known = self.shared.lobby.check(self.id, &message, path, now, &mut self.scratch);
         if !self.scratch.is_empty() {
             out.send(path, &self.scratch, self.scratch.len());
         }
@@ -317,9 +285,7 @@ impl Worker {
             stream,
             ufrag: spec.local_ice.ufrag.clone(),
             peer: Peer::new(ice, negotiated.dtls, negotiated.fingerprints),
-            half: Half::Connecting {
-                sections: negotiated.sections,
-            },
+            half: Half::Connecting { sections: negotiated.sections },
             created: spec.created,
             last_heard: now,
             armed: None,
@@ -331,9 +297,7 @@ impl Worker {
             self.by_address.insert(address, Owner::Here(key));
         }
 
-        let begun = self.sessions[key]
-            .peer
-            .begin(&self.shared.identity, now, &mut self.flights);
+        let begun = self.sessions[key].peer.begin(&self.shared.identity, now, &mut self.flights);
         self.send_flights(key, out);
         if begun.is_err() {
             self.end(key, CloseReason::HandshakeFailed, now, out);
@@ -361,12 +325,7 @@ impl Worker {
                     self.counters.add(Count::DropDtls, 1);
                 } else {
                     let id = self.sessions[key].id;
-                    let datagram = Datagram {
-                        bytes: bytes.to_vec(),
-                        from: path.remote,
-                        to: path.local,
-                        arrived,
-                    };
+                    let datagram = Datagram { bytes: bytes.to_vec(), from: path.remote, to: path.local, arrived };
                     self.handshakes.push_back((key, id, datagram));
                 }
             }
@@ -385,30 +344,19 @@ impl Worker {
         if matches!(session.half, Half::Closing(_)) {
             session.peer.ice.forbid(&message, &mut self.scratch);
         } else {
-            match session
-                .peer
-                .ice
-                .check(&message, path, now, &mut self.scratch)
-            {
+            match session.peer.ice.check(&message, path, now, &mut self.scratch) {
                 Checked::Ignored => self.counters.add(Count::DropStun, 1),
                 Checked::Refused => {}
-                Checked::Answered {
-                    new_address,
-                    evicted,
-                    ..
-                } => {
+                Checked::Answered { new_address, evicted, .. } => {
                     session.last_heard = now;
                     if new_address {
                         self.by_address.insert(path.remote, Owner::Here(key));
                         if let Some(evicted) = evicted {
                             self.by_address.remove(&evicted);
                         }
-                        self.shared
-                            .lobby
-                            .move_address(&session.ufrag, path.remote, evicted);
+                        self.shared.lobby.move_address(&session.ufrag, path.remote, evicted);
                     }
-                    if let (Half::Viewer { at, .. }, Some(selected)) =
-                        (&session.half, session.peer.ice.selected())
+                    if let (Half::Viewer { at, .. }, Some(selected)) = (&session.half, session.peer.ice.selected())
                         && let Some(viewer) = self.streams[session.stream].viewers.get_mut(*at)
                     {
                         viewer.path = selected;
@@ -421,20 +369,11 @@ impl Worker {
         }
     }
 
-    fn dtls(
-        &mut self,
-        key: usize,
-        bytes: &mut [u8],
-        path: Path,
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
+    fn dtls(&mut self, key: usize, bytes: &mut [u8], path: Path, now: Instant, out: &mut impl Outbox) {
         self.current = Some(key);
         let session = &mut self.sessions[key];
         let was_live = session.peer.is_live();
-        let event = session
-            .peer
-            .receive_dtls(&self.shared.identity, bytes, now, &mut self.flights);
+        let event = session.peer.receive_dtls(&self.shared.identity, bytes, now, &mut self.flights);
         let selected = session.peer.ice.selected().unwrap_or(path);
         for flight in self.flights.drain(..) {
             out.send(selected, &flight, flight.len());
@@ -458,9 +397,7 @@ impl Worker {
 
     fn session_timeout(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
         self.current = Some(key);
-        self.sessions[key]
-            .peer
-            .handle_timeout(&self.shared.identity, now, &mut self.flights);
+        self.sessions[key].peer.handle_timeout(&self.shared.identity, now, &mut self.flights);
         self.send_flights(key, out);
         let session = &self.sessions[key];
         match &session.half {
@@ -510,16 +447,9 @@ impl Worker {
         if self.id == WorkerId(0) {
             for parked in self.shared.lobby.expire(now) {
                 let lasted = now.saturating_duration_since(parked.spec.created);
-                let summary = Summary {
-                    lasted,
-                    ..Summary::default()
-                };
+                let summary = Summary { lasted, ..Summary::default() };
                 let (session, reason) = (parked.spec.id, CloseReason::NeverConnected);
-                self.notices.push(Notice::Closed {
-                    session,
-                    reason,
-                    summary,
-                });
+                self.notices.push(Notice::Closed { session, reason, summary });
             }
         }
     }
@@ -531,12 +461,7 @@ impl Worker {
     }
 
     fn forward(&mut self, worker: WorkerId, bytes: &[u8], path: Path, arrived: Instant) {
-        let datagram = Datagram {
-            bytes: bytes.to_vec(),
-            from: path.remote,
-            to: path.local,
-            arrived,
-        };
+        let datagram = Datagram { bytes: bytes.to_vec(), from: path.remote, to: path.local, arrived };
         self.outgoing.push((worker, Mail::Stray(datagram)));
     }
 }

@@ -47,11 +47,7 @@ impl Handle {
     /// # Errors
     /// `Full` when all places are taken; nothing is kept then and no notice follows.
     pub fn open(&self, spec: SessionSpec) -> Result<(), Full> {
-        if self.office.shared.lobby.park(spec) {
-            Ok(())
-        } else {
-            Err(Full)
-        }
+        if self.office.shared.lobby.park(spec) { Ok(()) } else { Err(Full) }
     }
 
     /// Ends a session; a `Closed` notice follows. Unknown sessions are ignored.
@@ -81,15 +77,8 @@ impl Handle {
 
     fn tell_closed(&self, parked: &Parked, reason: CloseReason) {
         let lasted = Instant::now().saturating_duration_since(parked.spec.created);
-        let summary = Summary {
-            lasted,
-            ..Summary::default()
-        };
-        let notice = Notice::Closed {
-            session: parked.spec.id,
-            reason,
-            summary,
-        };
+        let summary = Summary { lasted, ..Summary::default() };
+        let notice = Notice::Closed { session: parked.spec.id, reason, summary };
         // Full means that control is far behind; it asked for this end and knows of it.
         let _ = self.office.notices.try_send(notice);
     }

@@ -20,10 +20,7 @@ impl Mailbox {
     /// When the process has no more file descriptors.
     pub(super) fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self {
-            letters: ArrayQueue::new(CAPACITY),
-            bell,
-        })
+        Ok(Self { letters: ArrayQueue::new(CAPACITY), bell })
     }
 
     /// Posts a letter and wakes the thread. `false` when the queue is full: the letter is lost.

@@ -48,59 +48,31 @@ pub struct Media {
 /// Opens the sockets and starts the threads. `notices` tells what happens to sessions.
 /// # Errors
 /// When the port is in use or a socket cannot be had.
-pub fn start(
-    settings: &Settings,
-    metrics: &Metrics,
-    notices: mpsc::Sender<Notice>,
-) -> io::Result<Media> {
+pub fn start(settings: &Settings, metrics: &Metrics, notices: mpsc::Sender<Notice>) -> io::Result<Media> {
     let workers = worker_count(settings.workers);
     let sockets = udp::bind(settings.listen, workers)?;
-    let port = sockets
-        .first()
-        .map_or(Ok(settings.listen), udp::Socket::local_addr)?
-        .port();
+    let port = sockets.first().map_or(Ok(settings.listen), udp::Socket::local_addr)?.port();
 
     let now = Instant::now();
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let shared = Arc::new(Shared {
         lobby: Lobby::new(settings.max_sessions),
         identity: Identity::generate().map_err(io::Error::other)?,
         clock: WallClock::new(now, since_epoch),
     });
-    let counters: Vec<_> = (0..workers)
-        .map(|_| Arc::new(WorkerCounters::default()))
-        .collect();
-    metrics
-        .show_media(counters.clone())
-        .map_err(io::Error::other)?;
-    let mailboxes = (0..workers)
-        .map(|_| Mailbox::new())
-        .collect::<io::Result<Vec<_>>>()?;
-    let office = Arc::new(Office {
-        shared,
-        mailboxes,
-        notices,
-        stop: false.into(),
-    });
+    let counters: Vec<_> = (0..workers).map(|_| Arc::new(WorkerCounters::default())).collect();
+    metrics.show_media(counters.clone()).map_err(io::Error::other)?;
+    let mailboxes = (0..workers).map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?;
+    let office = Arc::new(Office { shared, mailboxes, notices, stop: false.into() });
 
-    let threads = sockets
-        .into_iter()
-        .zip(counters)
-        .enumerate()
-        .map(|(at, (socket, counters))| {
-            let office = office.clone();
-            std::thread::Builder::new()
-                .name(format!("media-{at}"))
-                .spawn(move || thread::run(WorkerId(at as u8), &office, &socket, counters))
-        });
+    let threads = sockets.into_iter().zip(counters).enumerate().map(|(at, (socket, counters))| {
+        let office = office.clone();
+        std::thread::Builder::new()
+            .name(format!("media-{at}"))
+            .spawn(move || thread::run(WorkerId(at as u8), &office, &socket, counters))
+    });
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
-    Ok(Media {
-        handle: Handle::new(office),
-        port,
-        threads,
-    })
+    Ok(Media { handle: Handle::new(office), port, threads })
 }
 
 impl Media {
@@ -136,9 +108,7 @@ impl Media {
 /// One core is left to HTTP.
 fn worker_count(configured: Option<NonZeroUsize>) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    configured
-        .map_or(cores.saturating_sub(1), NonZeroUsize::get)
-        .clamp(1, MAX_WORKERS)
+    configured.map_or(cores.saturating_sub(1), NonZeroUsize::get).clamp(1, MAX_WORKERS)
 }
 
 /// The address that reaches everything on this machine over IPv4 only.

@@ -20,13 +20,7 @@ use crate::peer::ice::Path;
 
 /// Runs a worker until the office closes.
 pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: Arc<WorkerCounters>) {
-    let mut worker = Worker::new(
-        id,
-        office.shared.clone(),
-        counters.clone(),
-        Box::new(random),
-        Instant::now(),
-    );
+    let mut worker = Worker::new(id, office.shared.clone(), counters.clone(), Box::new(random), Instant::now());
     let mut out = socket.outbox(counters.clone());
     let mut inbox = Inbox::new();
     let mailbox = &office.mailboxes[usize::from(id.0)];
@@ -40,26 +34,17 @@ pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: Arc<
         for _ in 0..LETTERS_PER_TURN {
             let Some(mail) = mailbox.take() else { break };
             let now = Instant::now();
-            guarded(&mut worker, now, &mut out, |worker, out| {
-                worker.mail(mail, now, out)
-            });
+            guarded(&mut worker, now, &mut out, |worker, out| worker.mail(mail, now, out));
         }
         let now = Instant::now();
         if worker.next_timeout() <= now {
-            guarded(&mut worker, now, &mut out, |worker, out| {
-                worker.handle_timeout(now, out)
-            });
+            guarded(&mut worker, now, &mut out, |worker, out| worker.handle_timeout(now, out));
         }
-        let more = guarded(&mut worker, now, &mut out, |worker, out| {
-            worker.turn(now, out)
-        })
-        .unwrap_or(true);
+        let more = guarded(&mut worker, now, &mut out, |worker, out| worker.turn(now, out)).unwrap_or(true);
         post(&mut worker, office, &counters);
 
         if !more && mailbox.is_empty() {
-            let mut wait = worker
-                .next_timeout()
-                .saturating_duration_since(Instant::now());
+            let mut wait = worker.next_timeout().saturating_duration_since(Instant::now());
             if !worker.notices.is_empty() {
                 wait = wait.min(NOTICE_RETRY);
             }
@@ -67,10 +52,7 @@ pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: Arc<
                 PollFd::from_borrowed_fd(socket.fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(mailbox.bell(), PollFlags::IN),
             ];
-            let timeout = Timespec {
-                tv_sec: wait.as_secs() as i64,
-                tv_nsec: wait.subsec_nanos().into(),
-            };
+            let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
             // Interrupted or not: the loop looks at everything anyway.
             let _ = poll(&mut fds, Some(&timeout));
             if fds[1].revents().contains(PollFlags::IN) {
@@ -112,34 +94,20 @@ impl Inbox {
 
     /// Reads one batch and gives it to the worker. `false` when there was none.
     fn read(&mut self, socket: &Socket, worker: &mut Worker, out: &mut SocketOutbox<'_>) -> bool {
-        let mut slices: Vec<_> = self
-            .buffers
-            .iter_mut()
-            .map(|b| IoSliceMut::new(b))
-            .collect();
+        let mut slices: Vec<_> = self.buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
         let Ok(count) = socket.receive(&mut slices, &mut self.metas) else {
             return false;
         };
         let now = Instant::now();
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
 
         for (buffer, meta) in self.buffers.iter_mut().zip(&self.metas).take(count) {
-            let path = Path {
-                remote: meta.addr,
-                local: meta.dst_ip,
-            };
+            let path = Path { remote: meta.addr, local: meta.dst_ip };
             // The kernel's stamp is wall time: an age survives a change of that clock, within reason.
-            let age = meta
-                .timestamp
-                .map_or(Duration::ZERO, |at| wall.saturating_sub(at))
-                .min(MAX_AGE);
+            let age = meta.timestamp.map_or(Duration::ZERO, |at| wall.saturating_sub(at)).min(MAX_AGE);
             let arrived = now.checked_sub(age).unwrap_or(now);
             for datagram in buffer[..meta.len].chunks_mut(meta.stride.max(1)) {
-                guarded(worker, now, out, |worker, out| {
-                    worker.receive(datagram, path, arrived, now, out)
-                });
+                guarded(worker, now, out, |worker, out| worker.receive(datagram, path, arrived, now, out));
             }
         }
         count > 0
@@ -149,10 +117,7 @@ impl Inbox {
 /// Posts letters to the other workers and news to control.
 fn post(worker: &mut Worker, office: &Office, counters: &WorkerCounters) {
     for (to, mail) in worker.outgoing.drain(..) {
-        let posted = office
-            .mailboxes
-            .get(usize::from(to.0))
-            .is_some_and(|mailbox| mailbox.post(mail));
+        let posted = office.mailboxes.get(usize::from(to.0)).is_some_and(|mailbox| mailbox.post(mail));
         if !posted {
             counters.add(Count::MailLost, 1);
         }

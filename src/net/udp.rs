@@ -42,10 +42,7 @@ fn usable(listen: SocketAddr) -> io::Result<SocketAddr> {
         Ok(address)
     };
     match unshared(listen) {
-        Err(error)
-            if listen.ip() == IpAddr::from([0_u16; 8])
-                && error.kind() != io::ErrorKind::AddrInUse =>
-        {
+        Err(error) if listen.ip() == IpAddr::from([0_u16; 8]) && error.kind() != io::ErrorKind::AddrInUse => {
             unshared(SocketAddr::new(super::ANY_V4.into(), listen.port()))
         }
         result => result,
@@ -53,11 +50,7 @@ fn usable(listen: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 fn raw(address: SocketAddr) -> io::Result<RawSocket> {
-    let socket = RawSocket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let socket = RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
@@ -102,10 +95,7 @@ impl Socket {
 
     /// Sends through it, counting.
     pub(super) fn outbox(&self, counters: Arc<WorkerCounters>) -> SocketOutbox<'_> {
-        SocketOutbox {
-            socket: self,
-            counters,
-        }
+        SocketOutbox { socket: self, counters }
     }
 }
 
@@ -125,11 +115,7 @@ impl Outbox for SocketOutbox<'_> {
             src_ip: path.local,
         };
         let count = datagrams.len().div_ceil(segment.max(1)) as u64;
-        match self
-            .socket
-            .state
-            .try_send(UdpSockRef::from(&self.socket.socket), &transmit)
-        {
+        match self.socket.state.try_send(UdpSockRef::from(&self.socket.socket), &transmit) {
             Ok(()) => {
                 self.counters.add(Count::Sends, 1);
                 self.counters.add(Count::DatagramsSent, count);

@@ -36,12 +36,8 @@ impl Identity {
     pub fn generate() -> Result<Self, DtlsError> {
         let crypto: Arc<dyn RTCCryptoProvider> = Arc::new(AwsLcRsProvider::new());
         let certificate =
-            Certificate::generate_self_signed(vec!["tribune".into()], crypto.crypto())
-                .map_err(DtlsError::library)?;
-        let der = certificate
-            .certificate
-            .first()
-            .ok_or(DtlsError::Certificate)?;
+            Certificate::generate_self_signed(vec!["tribune".into()], crypto.crypto()).map_err(DtlsError::library)?;
+        let der = certificate.certificate.first().ok_or(DtlsError::Certificate)?;
         let value = digest::digest(&digest::SHA256, der).as_ref().to_vec();
 
         let gcm = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
@@ -61,10 +57,7 @@ impl Identity {
                 .map_err(DtlsError::library)
         };
         Ok(Self {
-            fingerprint: Fingerprint {
-                hash: Hash::Sha256,
-                value,
-            },
+            fingerprint: Fingerprint { hash: Hash::Sha256, value },
             server_gcm: build(false, vec![gcm])?,
             server_cm: build(false, vec![cm])?,
             client: build(true, vec![gcm, cm])?,
@@ -157,11 +150,7 @@ impl Handshake {
         out: &mut Vec<BytesMut>,
     ) -> Result<Self, DtlsError> {
         let endpoint = match role {
-            DtlsRole::Server => Endpoint::new(
-                PEER,
-                TransportProtocol::UDP,
-                Some(identity.server_gcm.clone()),
-            ),
+            DtlsRole::Server => Endpoint::new(PEER, TransportProtocol::UDP, Some(identity.server_gcm.clone())),
             DtlsRole::Client => Endpoint::new(PEER, TransportProtocol::UDP, None),
         };
         let first_flight = (role == DtlsRole::Server).then(Vec::new);
@@ -178,10 +167,7 @@ impl Handshake {
             bytes: 0,
         };
         if role == DtlsRole::Client {
-            handshake
-                .endpoint
-                .connect(now, PEER, identity.client.clone(), None)
-                .map_err(DtlsError::library)?;
+            handshake.endpoint.connect(now, PEER, identity.client.clone(), None).map_err(DtlsError::library)?;
             handshake.send(now, out);
         }
         Ok(handshake)
@@ -203,18 +189,12 @@ impl Handshake {
                 kept.push(BytesMut::from(datagram));
             }
         }
-        let mut result = self
-            .endpoint
-            .read(now, PEER, None, BytesMut::from(datagram));
+        let mut result = self.endpoint.read(now, PEER, None, BytesMut::from(datagram));
         if matches!(result, Err(LibraryError::ErrServerNoMatchingSrtpProfile))
             && let Some(kept) = self.first_flight.take()
         {
             // It drops the alert with the endpoint: the same hello gets another server, which knows the other profile.
-            self.endpoint = Endpoint::new(
-                PEER,
-                TransportProtocol::UDP,
-                Some(identity.server_cm.clone()),
-            );
+            self.endpoint = Endpoint::new(PEER, TransportProtocol::UDP, Some(identity.server_cm.clone()));
             result = Ok(Vec::new());
             for datagram in kept {
                 result = self.endpoint.read(now, PEER, None, datagram);
@@ -265,43 +245,24 @@ impl Handshake {
     /// # Errors
     /// Before the handshake is complete.
     pub fn rest(&self, identity: &Identity) -> Result<Resting, DtlsError> {
-        let state = self
-            .endpoint
-            .get_connection_state(PEER)
-            .ok_or(DtlsError::Certificate)?;
+        let state = self.endpoint.get_connection_state(PEER).ok_or(DtlsError::Certificate)?;
         let mut bare = State::new(identity.crypto.clone(), state.is_client());
-        bare.unmarshal_binary(&state.marshal_binary().map_err(DtlsError::library)?)
-            .map_err(DtlsError::library)?;
+        bare.unmarshal_binary(&state.marshal_binary().map_err(DtlsError::library)?).map_err(DtlsError::library)?;
         // It has been compared; nobody asks for it again.
         bare.peer_certificates = Vec::new();
         let bytes = bare.marshal_binary().map_err(DtlsError::library)?;
-        Ok(Resting {
-            state: bytes.into_boxed_slice(),
-        })
+        Ok(Resting { state: bytes.into_boxed_slice() })
     }
 
     fn progress(&mut self, events: &[EndpointEvent]) -> Result<Progress, DtlsError> {
-        if events
-            .iter()
-            .any(|e| matches!(e, EndpointEvent::PeerClosed))
-        {
+        if events.iter().any(|e| matches!(e, EndpointEvent::PeerClosed)) {
             return Ok(Progress::Closed);
         }
-        if self.complete
-            || !events
-                .iter()
-                .any(|e| matches!(e, EndpointEvent::HandshakeComplete))
-        {
+        if self.complete || !events.iter().any(|e| matches!(e, EndpointEvent::HandshakeComplete)) {
             return Ok(Progress::Pending);
         }
-        let state = self
-            .endpoint
-            .get_connection_state(PEER)
-            .ok_or(DtlsError::Certificate)?;
-        let shown = state
-            .peer_certificates
-            .first()
-            .ok_or(DtlsError::Certificate)?;
+        let state = self.endpoint.get_connection_state(PEER).ok_or(DtlsError::Certificate)?;
+        let shown = state.peer_certificates.first().ok_or(DtlsError::Certificate)?;
         if !self.fingerprints.iter().any(|f| matches(f, shown)) {
             return Err(DtlsError::Certificate);
         }
@@ -313,16 +274,11 @@ impl Handshake {
         let material = state
             .export_keying_material(EXPORTER_LABEL, &[], profile.keying_material_len())
             .map_err(DtlsError::library)?;
-        let (ours, theirs) =
-            srtp::masters(profile, material.as_ref(), self.role == DtlsRole::Client)?;
+        let (ours, theirs) = srtp::masters(profile, material.as_ref(), self.role == DtlsRole::Client)?;
         self.complete = true;
         self.first_flight = None;
         self.fingerprints = Vec::new();
-        Ok(Progress::Complete(Agreed {
-            profile,
-            ours,
-            theirs,
-        }))
+        Ok(Progress::Complete(Agreed { profile, ours, theirs }))
     }
 
     /// Moves what the library wants to send to `out`; remembers it as the last flight.
@@ -401,9 +357,7 @@ impl Resting {
         let mut state = State::new(identity.crypto.clone(), false);
         state.unmarshal_binary(&self.state).ok()?;
         let mut endpoint = Endpoint::new(PEER, TransportProtocol::UDP, None);
-        endpoint
-            .connect(now, PEER, identity.client.clone(), Some(state))
-            .ok()?;
+        endpoint.connect(now, PEER, identity.client.clone(), Some(state)).ok()?;
         Some(endpoint)
     }
 }

@@ -65,38 +65,21 @@ impl Ice {
     }
 
     /// Takes in a Binding request whose user name begins with our fragment; a reply is appended to `reply`.
-    pub fn check(
-        &mut self,
-        message: &Message<'_>,
-        path: Path,
-        now: Instant,
-        reply: &mut Vec<u8>,
-    ) -> Checked {
-        let ours = message
-            .ufrags()
-            .is_some_and(|(_, remote)| remote == self.remote_ufrag);
+    pub fn check(&mut self, message: &Message<'_>, path: Path, now: Instant, reply: &mut Vec<u8>) -> Checked {
+        let ours = message.ufrags().is_some_and(|(_, remote)| remote == self.remote_ufrag);
         if !matches!(message.class, Class::Request) || !ours || !message.verify(&self.key) {
             return Checked::Ignored;
         }
         if message.controlled.is_some() {
             // A lite agent is always controlled, so the client must control (RFC 8445 §7.3.1.1).
-            stun::write_error(
-                reply,
-                &message.transaction,
-                ROLE_CONFLICT,
-                "Role Conflict",
-                &self.key,
-            );
+            stun::write_error(reply, &message.transaction, ROLE_CONFLICT, "Role Conflict", &self.key);
             return Checked::Refused;
         }
         if self.is_replay(&message.transaction, path.remote) {
             return Checked::Ignored;
         }
 
-        let known = self
-            .addresses
-            .iter_mut()
-            .find(|a| a.path.remote == path.remote);
+        let known = self.addresses.iter_mut().find(|a| a.path.remote == path.remote);
         let (new_address, evicted) = if let Some(address) = known {
             address.last_check = now;
             address.path.local = path.local;
@@ -106,10 +89,7 @@ impl Ice {
                 return Checked::Ignored;
             }
             let evicted = self.evict();
-            self.addresses.push(Address {
-                path,
-                last_check: now,
-            });
+            self.addresses.push(Address { path, last_check: now });
             (true, evicted)
         };
         if message.use_candidate || self.selected.is_none() {
@@ -117,23 +97,13 @@ impl Ice {
         }
 
         stun::write_success(reply, &message.transaction, path.remote, &self.key);
-        Checked::Answered {
-            new_address,
-            evicted,
-            nominates: message.use_candidate,
-        }
+        Checked::Answered { new_address, evicted, nominates: message.use_candidate }
     }
 
     /// Tells a client that still checks that it may not send any more (RFC 7675 §5.2).
     pub fn forbid(&self, message: &Message<'_>, reply: &mut Vec<u8>) {
         if matches!(message.class, Class::Request) && message.verify(&self.key) {
-            stun::write_error(
-                reply,
-                &message.transaction,
-                FORBIDDEN,
-                "Forbidden",
-                &self.key,
-            );
+            stun::write_error(reply, &message.transaction, FORBIDDEN, "Forbidden", &self.key);
         }
     }
 
@@ -162,11 +132,7 @@ impl Ice {
     }
 
     fn may_add(&mut self, now: Instant) -> bool {
-        while self
-            .new_addresses
-            .front()
-            .is_some_and(|t| now.duration_since(*t) > NEW_ADDRESS_SPAN)
-        {
+        while self.new_addresses.front().is_some_and(|t| now.duration_since(*t) > NEW_ADDRESS_SPAN) {
             self.new_addresses.pop_front();
         }
         if self.new_addresses.len() >= MAX_NEW_ADDRESSES {
@@ -205,33 +171,18 @@ mod tests {
     use crate::wire::stun::Check;
 
     fn agent() -> (Ice, stun::Key) {
-        let local = IceCredentials {
-            ufrag: "ours".into(),
-            pwd: "our-password-of-24-chars".into(),
-        };
-        let remote = IceCredentials {
-            ufrag: "them".into(),
-            pwd: "their-password-of-24-ch.".into(),
-        };
+        let local = IceCredentials { ufrag: "ours".into(), pwd: "our-password-of-24-chars".into() };
+        let remote = IceCredentials { ufrag: "them".into(), pwd: "their-password-of-24-ch.".into() };
         (Ice::new(&local, &remote), stun::Key::new(&local.pwd))
     }
 
     fn path(port: u16) -> Path {
-        Path {
-            remote: SocketAddr::from(([192, 0, 2, 1], port)),
-            local: None,
-        }
+        Path { remote: SocketAddr::from(([192, 0, 2, 1], port)), local: None }
     }
 
     fn check(id: u8, use_candidate: bool, username: &str, key: &stun::Key) -> Vec<u8> {
         let mut out = Vec::new();
-        let check = Check {
-            transaction: [id; 12],
-            username,
-            priority: 1,
-            controlling: 1,
-            use_candidate,
-        };
+        let check = Check { transaction: [id; 12], username, priority: 1, controlling: 1, use_candidate };
         stun::write_check(&mut out, &check, key);
         out
     }
@@ -261,14 +212,8 @@ mod tests {
         let now = Instant::now();
         let wrong = stun::Key::new("wrong-password-of-24-ch.");
 
-        assert_eq!(
-            feed(&mut ice, &check(1, true, "ours:them", &wrong), path(1), now),
-            Checked::Ignored
-        );
-        assert_eq!(
-            feed(&mut ice, &check(2, true, "ours:else", &key), path(1), now),
-            Checked::Ignored
-        );
+        assert_eq!(feed(&mut ice, &check(1, true, "ours:them", &wrong), path(1), now), Checked::Ignored);
+        assert_eq!(feed(&mut ice, &check(2, true, "ours:else", &key), path(1), now), Checked::Ignored);
 
         assert_eq!(ice.selected(), None);
         assert_eq!(ice.addresses().count(), 0);
@@ -283,10 +228,7 @@ mod tests {
 
         assert_eq!(feed(&mut ice, &captured, path(666), now), Checked::Ignored);
         assert!(
-            matches!(
-                feed(&mut ice, &captured, path(1), now),
-                Checked::Answered { .. }
-            ),
+            matches!(feed(&mut ice, &captured, path(1), now), Checked::Answered { .. }),
             "a retransmission is fine"
         );
 
@@ -299,20 +241,11 @@ mod tests {
         let now = Instant::now();
 
         for id in 0..100_u8 {
-            feed(
-                &mut ice,
-                &check(id, id == 0, "ours:them", &key),
-                path(1000 + u16::from(id)),
-                now,
-            );
+            feed(&mut ice, &check(id, id == 0, "ours:them", &key), path(1000 + u16::from(id)), now);
         }
 
         assert_eq!(ice.addresses().count(), 8);
-        assert_eq!(
-            ice.selected(),
-            Some(path(1000)),
-            "the selected path is never evicted"
-        );
+        assert_eq!(ice.selected(), Some(path(1000)), "the selected path is never evicted");
         assert_eq!(ice.new_addresses.len(), 20);
     }
 }

@@ -22,16 +22,9 @@ pub struct Peer {
 
 /// How far the connection is; each state holds what exists in it.
 enum Phase {
-    Checking {
-        role: DtlsRole,
-        fingerprints: Vec<Fingerprint>,
-    },
+    Checking { role: DtlsRole, fingerprints: Vec<Fingerprint> },
     Handshaking(Box<Handshake>),
-    Live {
-        dtls: Dtls,
-        rtcp_in: RtcpOpener,
-        rtcp_out: RtcpSealer,
-    },
+    Live { dtls: Dtls, rtcp_in: RtcpOpener, rtcp_out: RtcpSealer },
     Closed,
 }
 
@@ -58,26 +51,14 @@ pub enum Event {
 impl Peer {
     /// A peer whose checks have begun.
     pub fn new(ice: Ice, role: DtlsRole, fingerprints: Vec<Fingerprint>) -> Self {
-        Self {
-            ice,
-            phase: Phase::Checking { role, fingerprints },
-        }
+        Self { ice, phase: Phase::Checking { role, fingerprints } }
     }
 
     /// Begins the handshake where it is ours to begin; otherwise does nothing.
     /// # Errors
     /// When the library cannot begin.
-    pub fn begin(
-        &mut self,
-        identity: &Identity,
-        now: Instant,
-        out: &mut Vec<BytesMut>,
-    ) -> Result<(), DtlsError> {
-        if let Phase::Checking {
-            role: DtlsRole::Client,
-            fingerprints,
-        } = &mut self.phase
-        {
+    pub fn begin(&mut self, identity: &Identity, now: Instant, out: &mut Vec<BytesMut>) -> Result<(), DtlsError> {
+        if let Phase::Checking { role: DtlsRole::Client, fingerprints } = &mut self.phase {
             let fingerprints = std::mem::take(fingerprints);
             let handshake = Handshake::new(identity, DtlsRole::Client, fingerprints, now, out)?;
             self.phase = Phase::Handshaking(Box::new(handshake));
@@ -97,8 +78,7 @@ impl Peer {
     ) -> Result<Event, DtlsError> {
         self.begin(identity, now, out)?;
         if let Phase::Checking { role, fingerprints } = &mut self.phase {
-            let handshake =
-                Handshake::new(identity, *role, std::mem::take(fingerprints), now, out)?;
+            let handshake = Handshake::new(identity, *role, std::mem::take(fingerprints), now, out)?;
             self.phase = Phase::Handshaking(Box::new(handshake));
         }
         match &mut self.phase {
@@ -112,15 +92,11 @@ impl Peer {
                 }
             },
             Phase::Live { dtls, .. } => Ok(match dtls {
-                Dtls::Fresh { handshake, .. } => {
-                    match handshake.read(identity, datagram, now, out)? {
-                        Progress::Closed => Event::Closed,
-                        Progress::Pending | Progress::Complete(_) => Event::Nothing,
-                    }
-                }
-                Dtls::Resting(resting) if resting.is_closed_by(identity, datagram, now) => {
-                    Event::Closed
-                }
+                Dtls::Fresh { handshake, .. } => match handshake.read(identity, datagram, now, out)? {
+                    Progress::Closed => Event::Closed,
+                    Progress::Pending | Progress::Complete(_) => Event::Nothing,
+                },
+                Dtls::Resting(resting) if resting.is_closed_by(identity, datagram, now) => Event::Closed,
                 Dtls::Resting(_) => Event::Nothing,
             }),
         }
@@ -154,14 +130,8 @@ impl Peer {
     /// Says goodbye and forgets the keys.
     pub fn close(&mut self, identity: &Identity, now: Instant, out: &mut Vec<BytesMut>) {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Live {
-                dtls: Dtls::Fresh { mut handshake, .. },
-                ..
-            } => handshake.close(now, out),
-            Phase::Live {
-                dtls: Dtls::Resting(resting),
-                ..
-            } => resting.close(identity, now, out),
+            Phase::Live { dtls: Dtls::Fresh { mut handshake, .. }, .. } => handshake.close(now, out),
+            Phase::Live { dtls: Dtls::Resting(resting), .. } => resting.close(identity, now, out),
             Phase::Checking { .. } | Phase::Handshaking(_) | Phase::Closed => {}
         }
     }
@@ -188,37 +158,17 @@ impl Peer {
     pub fn next_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Handshaking(handshake) => handshake.next_timeout(),
-            Phase::Live {
-                dtls: Dtls::Fresh { until, .. },
-                ..
-            } => Some(*until),
-            Phase::Live {
-                dtls: Dtls::Resting(_),
-                ..
-            }
-            | Phase::Checking { .. }
-            | Phase::Closed => None,
+            Phase::Live { dtls: Dtls::Fresh { until, .. }, .. } => Some(*until),
+            Phase::Live { dtls: Dtls::Resting(_), .. } | Phase::Checking { .. } | Phase::Closed => None,
         }
     }
 
-    fn go_live(
-        &mut self,
-        identity: &Identity,
-        agreed: &Agreed,
-        now: Instant,
-    ) -> Result<(), DtlsError> {
+    fn go_live(&mut self, identity: &Identity, agreed: &Agreed, now: Instant) -> Result<(), DtlsError> {
         let rtcp_in = RtcpOpener::new(&agreed.theirs, identity.crypto())?;
         let rtcp_out = RtcpSealer::new(&agreed.ours, identity.crypto())?;
         if let Phase::Handshaking(handshake) = std::mem::replace(&mut self.phase, Phase::Closed) {
-            let dtls = Dtls::Fresh {
-                handshake,
-                until: now + SETTLED_AFTER,
-            };
-            self.phase = Phase::Live {
-                dtls,
-                rtcp_in,
-                rtcp_out,
-            };
+            let dtls = Dtls::Fresh { handshake, until: now + SETTLED_AFTER };
+            self.phase = Phase::Live { dtls, rtcp_in, rtcp_out };
         }
         Ok(())
     }

@@ -7,9 +7,7 @@ use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipher
 use aws_lc_rs::iv::FixedLength;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_srtp::context::Context;
-use rtc_srtp::option::{
-    srtcp_replay_protection, srtp_no_replay_protection, srtp_replay_protection,
-};
+use rtc_srtp::option::{srtcp_replay_protection, srtp_no_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 
 use crate::wire::rtp::Header;
@@ -75,30 +73,18 @@ pub struct Master {
 /// Splits exported keying material (RFC 5764 §4.2) into (ours, theirs).
 /// # Errors
 /// `Key` when its length is not [`Profile::keying_material_len`].
-pub fn masters(
-    profile: Profile,
-    material: &[u8],
-    we_are_client: bool,
-) -> Result<(Master, Master), SrtpError> {
+pub fn masters(profile: Profile, material: &[u8], we_are_client: bool) -> Result<(Master, Master), SrtpError> {
     if material.len() != profile.keying_material_len() {
         return Err(SrtpError::Key);
     }
     let (keys, salts) = material.split_at(2 * KEY_LEN);
     let (client_salt, server_salt) = salts.split_at(profile.salt_len());
     let master = |key: &[u8], salt: &[u8]| -> Result<Master, SrtpError> {
-        Ok(Master {
-            profile,
-            key: key.try_into().map_err(|_| SrtpError::Key)?,
-            salt: salt.to_vec(),
-        })
+        Ok(Master { profile, key: key.try_into().map_err(|_| SrtpError::Key)?, salt: salt.to_vec() })
     };
     let client = master(&keys[..KEY_LEN], client_salt)?;
     let server = master(&keys[KEY_LEN..], server_salt)?;
-    Ok(if we_are_client {
-        (client, server)
-    } else {
-        (server, client)
-    })
+    Ok(if we_are_client { (client, server) } else { (server, client) })
 }
 
 /// Protects RTP of one session. Hot: one per viewer.
@@ -143,16 +129,12 @@ impl RtpSealer {
     ) -> Result<(), SrtpError> {
         match &mut self.0 {
             Sealer::Gcm(gcm) => {
-                let (header, payload) = buf[start..]
-                    .split_at_mut_checked(header_len)
-                    .ok_or(SrtpError::Truncated)?;
+                let (header, payload) = buf[start..].split_at_mut_checked(header_len).ok_or(SrtpError::Truncated)?;
                 let tag = gcm.seal(gcm.rtp_nonce(ssrc, index), header, payload)?;
                 buf.extend_from_slice(tag.as_ref());
             }
             Sealer::Cm(context) => {
-                let sealed = context
-                    .encrypt_rtp(&buf[start..])
-                    .map_err(|_| SrtpError::Authentication)?;
+                let sealed = context.encrypt_rtp(&buf[start..]).map_err(|_| SrtpError::Authentication)?;
                 buf.truncate(start);
                 buf.extend_from_slice(&sealed);
             }
@@ -181,10 +163,7 @@ impl RtpOpener {
             Profile::AesGcm => Sealer::Gcm(Gcm::derive(master, LABEL_RTP_KEY, LABEL_RTP_SALT)?),
             Profile::AesCm => Sealer::Cm(Box::new(context(master, crypto)?)),
         };
-        Ok(Self {
-            opener,
-            sources: Vec::new(),
-        })
+        Ok(Self { opener, sources: Vec::new() })
     }
 
     /// Opens a packet in place; returns where its plain payload ends (padding included).
@@ -194,24 +173,14 @@ impl RtpOpener {
         let gcm = match &mut self.opener {
             Sealer::Gcm(gcm) => gcm,
             Sealer::Cm(context) => {
-                if !self.sources.iter().any(|s| s.ssrc == header.ssrc)
-                    && self.sources.len() >= MAX_SOURCES
-                {
+                if !self.sources.iter().any(|s| s.ssrc == header.ssrc) && self.sources.len() >= MAX_SOURCES {
                     return Err(SrtpError::Sources);
                 }
-                let plain = context
-                    .decrypt_rtp(datagram)
-                    .map_err(|_| SrtpError::Authentication)?;
+                let plain = context.decrypt_rtp(datagram).map_err(|_| SrtpError::Authentication)?;
                 if !self.sources.iter().any(|s| s.ssrc == header.ssrc) {
-                    self.sources.push(RtpSource {
-                        ssrc: header.ssrc,
-                        window: Window::default(),
-                    });
+                    self.sources.push(RtpSource { ssrc: header.ssrc, window: Window::default() });
                 }
-                datagram
-                    .get_mut(..plain.len())
-                    .ok_or(SrtpError::Truncated)?
-                    .copy_from_slice(&plain);
+                datagram.get_mut(..plain.len()).ok_or(SrtpError::Truncated)?.copy_from_slice(&plain);
                 return Ok(plain.len());
             }
         };
@@ -226,20 +195,12 @@ impl RtpOpener {
             return Err(SrtpError::Replay);
         }
 
-        let (plain_header, sealed) = datagram
-            .split_at_mut_checked(header.len)
-            .ok_or(SrtpError::Truncated)?;
-        let payload_len = sealed
-            .len()
-            .checked_sub(TAG_LEN)
-            .ok_or(SrtpError::Truncated)?;
+        let (plain_header, sealed) = datagram.split_at_mut_checked(header.len).ok_or(SrtpError::Truncated)?;
+        let payload_len = sealed.len().checked_sub(TAG_LEN).ok_or(SrtpError::Truncated)?;
         gcm.open(gcm.rtp_nonce(header.ssrc, index), plain_header, sealed)?;
 
         let slot = known.unwrap_or_else(|| {
-            self.sources.push(RtpSource {
-                ssrc: header.ssrc,
-                window: Window::default(),
-            });
+            self.sources.push(RtpSource { ssrc: header.ssrc, window: Window::default() });
             self.sources.len() - 1
         });
         self.sources[slot].window.mark(index);
@@ -277,9 +238,7 @@ impl RtcpSealer {
                 }
                 let trailer = (ENCRYPTED | self.index).to_be_bytes();
                 let nonce = gcm.rtcp_nonce(ssrc, self.index);
-                let (header, body) = buf
-                    .split_at_mut_checked(RTCP_HEADER)
-                    .ok_or(SrtpError::Truncated)?;
+                let (header, body) = buf.split_at_mut_checked(RTCP_HEADER).ok_or(SrtpError::Truncated)?;
                 let mut aad = [0; RTCP_HEADER + 4];
                 aad[..RTCP_HEADER].copy_from_slice(header);
                 aad[RTCP_HEADER..].copy_from_slice(&trailer);
@@ -289,9 +248,7 @@ impl RtcpSealer {
                 self.index += 1;
             }
             Sealer::Cm(context) => {
-                let sealed = context
-                    .encrypt_rtcp(buf)
-                    .map_err(|_| SrtpError::Authentication)?;
+                let sealed = context.encrypt_rtcp(buf).map_err(|_| SrtpError::Authentication)?;
                 buf.clear();
                 buf.extend_from_slice(&sealed);
             }
@@ -315,10 +272,7 @@ impl RtcpOpener {
             Profile::AesGcm => Sealer::Gcm(Gcm::derive(master, LABEL_RTCP_KEY, LABEL_RTCP_SALT)?),
             Profile::AesCm => Sealer::Cm(Box::new(context(master, crypto)?)),
         };
-        Ok(Self {
-            opener,
-            sources: Vec::new(),
-        })
+        Ok(Self { opener, sources: Vec::new() })
     }
 
     /// Opens a compound packet in place; returns its plain length.
@@ -328,20 +282,13 @@ impl RtcpOpener {
         let gcm = match &mut self.opener {
             Sealer::Gcm(gcm) => gcm,
             Sealer::Cm(context) => {
-                let plain = context
-                    .decrypt_rtcp(datagram)
-                    .map_err(|_| SrtpError::Authentication)?;
-                datagram
-                    .get_mut(..plain.len())
-                    .ok_or(SrtpError::Truncated)?
-                    .copy_from_slice(&plain);
+                let plain = context.decrypt_rtcp(datagram).map_err(|_| SrtpError::Authentication)?;
+                datagram.get_mut(..plain.len()).ok_or(SrtpError::Truncated)?.copy_from_slice(&plain);
                 return Ok(plain.len());
             }
         };
         let ssrc = sender_ssrc(datagram)?;
-        let (packet, trailer) = datagram
-            .split_last_chunk_mut::<4>()
-            .ok_or(SrtpError::Truncated)?;
+        let (packet, trailer) = datagram.split_last_chunk_mut::<4>().ok_or(SrtpError::Truncated)?;
         let word = u32::from_be_bytes(*trailer);
         if word & ENCRYPTED == 0 {
             return Err(SrtpError::Authentication);
@@ -355,13 +302,8 @@ impl RtcpOpener {
             return Err(SrtpError::Replay);
         }
 
-        let (header, sealed) = packet
-            .split_at_mut_checked(RTCP_HEADER)
-            .ok_or(SrtpError::Truncated)?;
-        let body_len = sealed
-            .len()
-            .checked_sub(TAG_LEN)
-            .ok_or(SrtpError::Truncated)?;
+        let (header, sealed) = packet.split_at_mut_checked(RTCP_HEADER).ok_or(SrtpError::Truncated)?;
+        let body_len = sealed.len().checked_sub(TAG_LEN).ok_or(SrtpError::Truncated)?;
         let mut aad = [0; RTCP_HEADER + 4];
         aad[..RTCP_HEADER].copy_from_slice(header);
         aad[RTCP_HEADER..].copy_from_slice(&word.to_be_bytes());
@@ -388,8 +330,7 @@ impl Gcm {
         derive(master, key_label, &mut key)?;
         let mut salt = [0; 12];
         derive(master, salt_label, &mut salt)?;
-        let key =
-            LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).map_err(|_| SrtpError::Key)?);
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).map_err(|_| SrtpError::Key)?);
         Ok(Self { key, salt })
     }
 
@@ -411,16 +352,11 @@ impl Gcm {
     }
 
     fn seal(&self, nonce: Nonce, aad: &[u8], body: &mut [u8]) -> Result<Tag, SrtpError> {
-        self.key
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), body)
-            .map_err(|_| SrtpError::Authentication)
+        self.key.seal_in_place_separate_tag(nonce, Aad::from(aad), body).map_err(|_| SrtpError::Authentication)
     }
 
     fn open(&self, nonce: Nonce, aad: &[u8], body_and_tag: &mut [u8]) -> Result<(), SrtpError> {
-        self.key
-            .open_in_place(nonce, Aad::from(aad), body_and_tag)
-            .map(drop)
-            .map_err(|_| SrtpError::Authentication)
+        self.key.open_in_place(nonce, Aad::from(aad), body_and_tag).map(drop).map_err(|_| SrtpError::Authentication)
     }
 }
 
@@ -432,10 +368,7 @@ struct Window<const WORDS: usize> {
 
 impl<const WORDS: usize> Default for Window<WORDS> {
     fn default() -> Self {
-        Self {
-            newest: None,
-            seen: [0; WORDS],
-        }
+        Self { newest: None, seen: [0; WORDS] }
     }
 }
 
@@ -486,16 +419,11 @@ fn estimate_index(newest: Option<u64>, sequence: u16) -> u64 {
         return sequence.into();
     };
     let step = i64::from(sequence.wrapping_sub(newest as u16) as i16);
-    newest
-        .checked_add_signed(step)
-        .unwrap_or_else(|| sequence.into())
+    newest.checked_add_signed(step).unwrap_or_else(|| sequence.into())
 }
 
 fn sender_ssrc(rtcp: &[u8]) -> Result<u32, SrtpError> {
-    let ssrc = rtcp
-        .get(4..8)
-        .and_then(|b| b.try_into().ok())
-        .ok_or(SrtpError::Truncated)?;
+    let ssrc = rtcp.get(4..8).and_then(|b| b.try_into().ok()).ok_or(SrtpError::Truncated)?;
     Ok(u32::from_be_bytes(ssrc))
 }
 
@@ -513,8 +441,7 @@ fn derive(master: &Master, label: u8, out: &mut [u8]) -> Result<(), SrtpError> {
     let key = UnboundCipherKey::new(&AES_128, &master.key).map_err(|_| SrtpError::Key)?;
     let key = EncryptingKey::ctr(key).map_err(|_| SrtpError::Key)?;
     out.fill(0);
-    key.less_safe_encrypt(out, EncryptionContext::Iv128(FixedLength::from(iv)))
-        .map_err(|_| SrtpError::Key)?;
+    key.less_safe_encrypt(out, EncryptionContext::Iv128(FixedLength::from(iv))).map_err(|_| SrtpError::Key)?;
     Ok(())
 }
 

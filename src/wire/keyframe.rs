@@ -21,9 +21,7 @@ pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
 pub fn has_parameter_sets(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::H264 => any_h264(payload, |kind, _| kind == H264_SPS).unwrap_or(false),
-        Codec::H265 => {
-            any_h265(payload, |kind, _| matches!(kind, H265_VPS | H265_SPS)).unwrap_or(false)
-        }
+        Codec::H265 => any_h265(payload, |kind, _| matches!(kind, H265_VPS | H265_SPS)).unwrap_or(false),
         Codec::Av1 => av1_sequence_header(payload).unwrap_or(false),
         Codec::Vp8 | Codec::Vp9 | Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma => false,
     }

@@ -41,10 +41,7 @@ impl Header {
         if first & 0x10 != 0 {
             let [p0, p1, w0, w1] = *datagram.get(len..)?.first_chunk()?;
             let start = len + 4;
-            extension = Some(Block {
-                profile: u16::from_be_bytes([p0, p1]),
-                start,
-            });
+            extension = Some(Block { profile: u16::from_be_bytes([p0, p1]), start });
             len = start + 4 * usize::from(u16::from_be_bytes([w0, w1]));
         }
         (len <= datagram.len()).then_some(Self {
@@ -152,10 +149,7 @@ pub fn unpad<'a>(header: &Header, payload: &'a [u8]) -> Option<&'a [u8]> {
 
 /// Appends a header: the fixed part and, unless `block` is empty, a one-byte extension block with these bytes, which
 /// [`pad_block`] has brought to a multiple of 4.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "they are the fields of the format"
-)]
+#[expect(clippy::too_many_arguments, reason = "they are the fields of the format")]
 pub fn write_header(
     out: &mut Vec<u8>,
     marker: bool,
@@ -166,10 +160,7 @@ pub fn write_header(
     ssrc: u32,
     block: &[u8],
 ) {
-    debug_assert!(
-        block.len().is_multiple_of(4),
-        "an extension block counts 32-bit words"
-    );
+    debug_assert!(block.len().is_multiple_of(4), "an extension block counts 32-bit words");
     let extension = !block.is_empty();
     out.push(0x80 | u8::from(padding) << 5 | u8::from(extension) << 4);
     out.push(u8::from(marker) << 7 | payload_type & 0x7f);
@@ -276,43 +267,19 @@ mod tests {
 
         let expected: [(u8, &[u8]); 3] = [(1, &[]), (200, &[7]), (2, &[8, 9])];
         assert_eq!(elements(&packet(0x1000, &block)), expected);
-        assert_eq!(
-            elements(&packet(0x100f, &block)),
-            expected,
-            "appbits mean nothing to us"
-        );
+        assert_eq!(elements(&packet(0x100f, &block)), expected, "appbits mean nothing to us");
     }
 
     #[test]
     fn what_follows_a_malformed_element_is_skipped() {
         let good: [(u8, &[u8]); 1] = [(1, &[7])];
 
-        assert_eq!(
-            elements(&packet(0xbede, &[0x10, 7, 0xf0, 9, 0x20, 8, 0, 0])),
-            good,
-            "id 15"
-        );
-        assert_eq!(
-            elements(&packet(0xbede, &[0x10, 7, 0x01, 9, 0x20, 8, 0, 0])),
-            good,
-            "id 0 with a length"
-        );
-        assert_eq!(
-            elements(&packet(0xbede, &[0x10, 7, 0x2f, 9])),
-            good,
-            "longer than the block"
-        );
+        assert_eq!(elements(&packet(0xbede, &[0x10, 7, 0xf0, 9, 0x20, 8, 0, 0])), good, "id 15");
+        assert_eq!(elements(&packet(0xbede, &[0x10, 7, 0x01, 9, 0x20, 8, 0, 0])), good, "id 0 with a length");
+        assert_eq!(elements(&packet(0xbede, &[0x10, 7, 0x2f, 9])), good, "longer than the block");
         assert_eq!(elements(&packet(0x1000, &[1, 1, 7, 2])), good, "no length");
-        assert_eq!(
-            elements(&packet(0x1000, &[1, 1, 7, 0, 2, 9, 1, 1])),
-            good,
-            "longer than the block"
-        );
-        assert_eq!(
-            elements(&packet(0xabcd, &[0x10, 7, 0, 0])),
-            [],
-            "another profile"
-        );
+        assert_eq!(elements(&packet(0x1000, &[1, 1, 7, 0, 2, 9, 1, 1])), good, "longer than the block");
+        assert_eq!(elements(&packet(0xabcd, &[0x10, 7, 0, 0])), [], "another profile");
     }
 
     #[test]

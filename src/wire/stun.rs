@@ -13,10 +13,7 @@ pub struct Key(hmac::Key);
 impl Key {
     /// The key of this ICE password.
     pub fn new(password: &str) -> Self {
-        Self(hmac::Key::new(
-            hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-            password.as_bytes(),
-        ))
+        Self(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes()))
     }
 
     /// MESSAGE-INTEGRITY over a header and the attributes before it.
@@ -90,8 +87,7 @@ impl<'a> Message<'a> {
     pub fn parse(datagram: &'a [u8]) -> Option<Self> {
         let (header, body) = datagram.split_first_chunk::<HEADER>()?;
         let [t0, t1, l0, l1, c0, c1, c2, c3, transaction @ ..] = *header;
-        let fits =
-            usize::from(u16::from_be_bytes([l0, l1])) == body.len() && body.len().is_multiple_of(4);
+        let fits = usize::from(u16::from_be_bytes([l0, l1])) == body.len() && body.len().is_multiple_of(4);
         if !fits || [c0, c1, c2, c3] != COOKIE {
             return None;
         }
@@ -127,11 +123,7 @@ impl<'a> Message<'a> {
                 _ if sealed => {}
                 MESSAGE_INTEGRITY => {
                     sealed = true;
-                    message.integrity = Some(Integrity::new(
-                        *header,
-                        body.get(..before - HEADER)?,
-                        value,
-                    )?);
+                    message.integrity = Some(Integrity::new(*header, body.get(..before - HEADER)?, value)?);
                 }
                 MESSAGE_INTEGRITY_SHA256 => sealed = true,
                 _ => message.attribute(kind, value)?,
@@ -145,18 +137,9 @@ impl<'a> Message<'a> {
         match kind {
             USERNAME => first(&mut self.username, username(value)?),
             USE_CANDIDATE => self.use_candidate = true,
-            ICE_CONTROLLING => first(
-                &mut self.controlling,
-                u64::from_be_bytes(value.try_into().ok()?),
-            ),
-            ICE_CONTROLLED => first(
-                &mut self.controlled,
-                u64::from_be_bytes(value.try_into().ok()?),
-            ),
-            PRIORITY => first(
-                &mut self.priority,
-                u32::from_be_bytes(value.try_into().ok()?),
-            ),
+            ICE_CONTROLLING => first(&mut self.controlling, u64::from_be_bytes(value.try_into().ok()?)),
+            ICE_CONTROLLED => first(&mut self.controlled, u64::from_be_bytes(value.try_into().ok()?)),
+            PRIORITY => first(&mut self.priority, u32::from_be_bytes(value.try_into().ok()?)),
             XOR_MAPPED_ADDRESS => first(&mut self.mapped, unmask(value, &self.transaction)?),
             ERROR_CODE => first(&mut self.error, error_code(value)?),
             // Attributes from 0x8000 on may be ignored by those who do not know them.
@@ -183,33 +166,9 @@ impl<'a> Message<'a> {
 impl<'a> Integrity<'a> {
     /// `None` when the HMAC has the wrong size.
     fn new(mut header: [u8; HEADER], attributes: &'a [u8], hmac: &'a [u8]) -> Option<Self> {
-        let [
-            _,
-            _,
-            length @ ..,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-        ] = &mut header;
+        let [_, _, length @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = &mut header;
         *length = ((attributes.len() + ATTRIBUTE + HMAC) as u16).to_be_bytes();
-        (hmac.len() == HMAC).then_some(Self {
-            header,
-            attributes,
-            hmac,
-        })
+        (hmac.len() == HMAC).then_some(Self { header, attributes, hmac })
     }
 }
 
@@ -231,9 +190,7 @@ fn class(kind: u16) -> Option<Class> {
 
 /// Reads a USERNAME.
 fn username(value: &[u8]) -> Option<&str> {
-    str::from_utf8(value)
-        .ok()
-        .filter(|name| name.len() <= MAX_USERNAME)
+    str::from_utf8(value).ok().filter(|name| name.len() <= MAX_USERNAME)
 }
 
 /// Reads an ERROR-CODE (RFC 8489 §14.8).
@@ -251,9 +208,7 @@ fn unmask(value: &[u8], transaction: &[u8; 12]) -> Option<SocketAddr> {
     let port = u16::from_be_bytes([p0, p1]) ^ (MAGIC >> 16) as u16;
     let ip: IpAddr = match family {
         FAMILY_V4 => Ipv4Addr::from(u32::from_be_bytes(address.try_into().ok()?) ^ MAGIC).into(),
-        FAMILY_V6 => {
-            Ipv6Addr::from(u128::from_be_bytes(address.try_into().ok()?) ^ mask(transaction)).into()
-        }
+        FAMILY_V6 => Ipv6Addr::from(u128::from_be_bytes(address.try_into().ok()?) ^ mask(transaction)).into(),
         _ => return None,
     };
     Some(SocketAddr::new(ip, port))
@@ -261,9 +216,7 @@ fn unmask(value: &[u8], transaction: &[u8; 12]) -> Option<SocketAddr> {
 
 /// What an IPv6 address is masked with: magic cookie and transaction.
 fn mask(transaction: &[u8; 12]) -> u128 {
-    let tail = transaction
-        .iter()
-        .fold(0, |bits, &byte| bits << 8 | u128::from(byte));
+    let tail = transaction.iter().fold(0, |bits, &byte| bits << 8 | u128::from(byte));
     u128::from(MAGIC) << 96 | tail
 }
 
@@ -357,13 +310,9 @@ impl<'a> Writer<'a> {
     /// Appends an attribute and pads it to whole words.
     fn attribute(&mut self, kind: u16, value: &[u8]) {
         self.out.extend_from_slice(&kind.to_be_bytes());
-        self.out
-            .extend_from_slice(&(value.len() as u16).to_be_bytes());
+        self.out.extend_from_slice(&(value.len() as u16).to_be_bytes());
         self.out.extend_from_slice(value);
-        self.out.resize(
-            self.start + (self.out.len() - self.start).next_multiple_of(4),
-            0,
-        );
+        self.out.resize(self.start + (self.out.len() - self.start).next_multiple_of(4), 0);
     }
 
     /// Appends ERROR-CODE.

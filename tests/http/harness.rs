@@ -1,5 +1,6 @@
 //! A whole server on a free port, and a client that says exactly what it is told to.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,47 +33,35 @@ pub struct House {
 }
 
 impl House {
-    pub async fn new() -> Self {
-        Self::with(|_| {}).await
+    pub fn new() -> Self {
+        Self::with(|_| {})
     }
 
     /// With other settings than the default.
-    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let metrics = Metrics::new();
         let state = Dir::new();
         let (control, auth) = floors_below(&metrics, state.path());
         let mut settings = Settings::new(([127, 0, 0, 1], 0).into());
         change(&mut settings);
-        let server =
-            Server::bind(settings, Arc::clone(&control), auth, metrics).expect("a free port");
+        let server = Server::bind(settings, Arc::clone(&control), auth, metrics).expect("a free port");
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
-        Self {
-            address,
-            control,
-            stop: Some(stop),
-            serving,
-            _state: state,
-        }
+        Self { address, control, stop: Some(stop), serving, _state: state }
     }
 
     /// Asks for a shutdown and waits for its end.
     pub async fn shut_down(mut self) {
         let _ = self.stop.take().expect("not stopped yet").send(());
-        within(self.serving)
-            .await
-            .expect("no panic")
-            .expect("no error");
+        within(self.serving).await.expect("no panic").expect("no error");
     }
 
     /// Opens a connection.
     pub async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address)
-            .await
-            .expect("a connection")
+        TcpStream::connect(self.address).await.expect("a connection")
     }
 
     /// Sends bytes as they are and reads all responses until the server closes.
@@ -86,19 +75,13 @@ impl House {
     }
 
     /// One request on a connection of its own.
-    pub async fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Reply {
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
         for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
+            write!(text, "{name}: {value}\r\n").unwrap();
         }
         if !body.is_empty() {
-            text += &format!("Content-Length: {}\r\n", body.len());
+            write!(text, "Content-Length: {}\r\n", body.len()).unwrap();
         }
         let mut bytes = (text + "\r\n").into_bytes();
         bytes.extend_from_slice(body);
@@ -123,26 +106,15 @@ impl House {
 
 /// What the server stands on: a media plane that takes every session and does nothing with it.
 fn floors_below(metrics: &Metrics, state: &Path) -> (Arc<Control>, Arc<Auth>) {
-    let closed = StreamPolicy {
-        watch: WatchPolicy::Token,
-        ..StreamPolicy::default()
-    };
+    let closed = StreamPolicy { watch: WatchPolicy::Token, ..StreamPolicy::default() };
     let named = [(stream("closed"), closed)].into_iter().collect();
-    let policies = Arc::new(Policies {
-        named,
-        ..Policies::default()
-    });
+    let policies = Arc::new(Policies { named, ..Policies::default() });
     let settings = control::Settings {
         candidates: vec![([192, 0, 2, 1], 8080).into()],
         policies: Arc::clone(&policies),
         max_sessions: 100,
     };
-    let plane = Plane {
-        fingerprint: Fingerprint {
-            hash: Hash::Sha256,
-            value: vec![7; 32],
-        },
-    };
+    let plane = Plane { fingerprint: Fingerprint { hash: Hash::Sha256, value: vec![7; 32] } };
     let control = Control::new(plane, settings, metrics).expect("registered once");
     let secret = Secret::load_or_create(state).expect("a secret");
     let auth = Arc::new(Auth::new(secret, tokens(), policies));
@@ -153,11 +125,7 @@ fn floors_below(metrics: &Metrics, state: &Path) -> (Arc<Control>, Arc<Auth>) {
 fn tokens() -> Vec<StaticToken> {
     let token = |text: &str, of: Option<&str>, right| StaticToken {
         sha256: sha256(text),
-        identity: Identity {
-            subject: text.to_owned(),
-            stream: of.map(stream),
-            right,
-        },
+        identity: Identity { subject: text.to_owned(), stream: of.map(stream), right },
     };
     vec![
         token(ANN, Some("live"), Right::Publish),
@@ -216,23 +184,13 @@ impl Reply {
         let mut replies = Vec::new();
         while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8(bytes[..end].to_vec()).expect("a head is text");
-            let status = head
-                .split(' ')
-                .nth(1)
-                .and_then(|s| s.parse().ok())
-                .expect("a status line");
+            let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status line");
             bytes = &bytes[end + 4..];
             if status < 200 {
                 continue;
             }
-            let mut reply = Self {
-                status,
-                head,
-                body: Vec::new(),
-            };
-            let length = reply
-                .header("content-length")
-                .map_or(0, |l| l.parse().expect("a number"));
+            let mut reply = Self { status, head, body: Vec::new() };
+            let length = reply.header("content-length").map_or(0, |l| l.parse().expect("a number"));
             // HEAD: there is a length but no body.
             let body = &bytes[..bytes.len().min(length)];
             reply.body = body.to_vec();
@@ -244,14 +202,8 @@ impl Reply {
 
     /// The one header of this name; two would be a mistake everywhere.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let lines = self
-            .head
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(": "));
-        let mut values = lines
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value);
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let mut values = lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         let value = values.next();
         assert_eq!(values.next(), None, "{name} is there twice");
         value
@@ -260,77 +212,38 @@ impl Reply {
     /// Fails unless this is a well-formed problem with that status and readable from other origins.
     pub fn assert_problem(&self, status: u16, what: &str) {
         assert_eq!(self.status, status, "{what}: {self:?}");
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/problem+json"),
-            "{what}"
-        );
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{what}");
         let document: serde_json::Value = serde_json::from_slice(&self.body).expect(what);
         assert_eq!(document["status"], status, "{what}");
         for member in ["type", "title", "detail"] {
-            assert!(
-                document[member]
-                    .as_str()
-                    .is_some_and(|text| !text.is_empty()),
-                "{what}: {member}"
-            );
+            assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{what}: {member}");
         }
         let text = String::from_utf8_lossy(&self.body);
-        assert!(
-            !text.contains("token-of-"),
-            "{what}: a credential is repeated"
-        );
+        assert!(!text.contains("token-of-"), "{what}: a credential is repeated");
         self.assert_cors(what);
     }
 
     /// Fails unless browsers let scripts of any origin read this.
     pub fn assert_cors(&self, what: &str) {
-        assert_eq!(
-            self.header("access-control-allow-origin"),
-            Some("*"),
-            "{what}"
-        );
-        let allowed = self
-            .header("access-control-allow-headers")
-            .expect(what)
-            .to_ascii_lowercase();
-        assert!(
-            allowed.contains("authorization") && allowed.contains("content-type"),
-            "{what}"
-        );
-        let exposed = self
-            .header("access-control-expose-headers")
-            .expect(what)
-            .to_ascii_lowercase();
-        for name in [
-            "location",
-            "etag",
-            "link",
-            "retry-after",
-            "www-authenticate",
-        ] {
-            assert!(
-                exposed.split(", ").any(|exposed| exposed == name),
-                "{what}: {name}"
-            );
+        assert_eq!(self.header("access-control-allow-origin"), Some("*"), "{what}");
+        let allowed = self.header("access-control-allow-headers").expect(what).to_ascii_lowercase();
+        assert!(allowed.contains("authorization") && allowed.contains("content-type"), "{what}");
+        let exposed = self.header("access-control-expose-headers").expect(what).to_ascii_lowercase();
+        for name in ["location", "etag", "link", "retry-after", "www-authenticate"] {
+            assert!(exposed.split(", ").any(|exposed| exposed == name), "{what}: {name}");
         }
     }
 }
 
 /// An offer that a real client made.
 pub fn offer(name: &str) -> String {
-    let path = format!(
-        "{}/tests/fixtures/offers/{name}.sdp",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/tests/fixtures/offers/{name}.sdp", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).expect(name)
 }
 
 /// Waits, but not for ever.
 pub async fn within<F: Future>(what: F) -> F::Output {
-    timeout(Duration::from_secs(20), what)
-        .await
-        .expect("done in time")
+    timeout(Duration::from_secs(20), what).await.expect("done in time")
 }
 
 /// A directory of its own for one test, gone afterwards.

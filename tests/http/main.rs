@@ -1,10 +1,7 @@
 //! The HTTP server as clients see it, over real sockets.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
-#![expect(
-    unreachable_pub,
-    reason = "what the modules of a test share is nobody else's"
-)]
+#![expect(unreachable_pub, reason = "what the modules of a test share is nobody else's")]
 
 mod endpoints;
 mod harness;

@@ -4,57 +4,27 @@ use crate::harness::{Dir, House, Reply};
 
 fn assert_secure(reply: &Reply, what: &str) {
     let policy = reply.header("content-security-policy").expect(what);
-    assert!(
-        policy.contains("default-src 'none'") && policy.contains("frame-ancestors"),
-        "{what}"
-    );
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors"), "{what}");
     assert!(!policy.contains("unsafe"), "{what}");
-    assert_eq!(
-        reply.header("x-content-type-options"),
-        Some("nosniff"),
-        "{what}"
-    );
-    assert_eq!(
-        reply.header("referrer-policy"),
-        Some("no-referrer"),
-        "{what}"
-    );
-    assert!(
-        reply
-            .header("permissions-policy")
-            .expect(what)
-            .contains("camera=(self)"),
-        "{what}"
-    );
-    assert_eq!(
-        reply.header("cross-origin-opener-policy"),
-        Some("same-origin"),
-        "{what}"
-    );
-    assert_eq!(
-        reply.header("strict-transport-security"),
-        None,
-        "{what}: plain HTTP makes no such promise"
-    );
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{what}");
+    assert_eq!(reply.header("referrer-policy"), Some("no-referrer"), "{what}");
+    assert!(reply.header("permissions-policy").expect(what).contains("camera=(self)"), "{what}");
+    assert_eq!(reply.header("cross-origin-opener-policy"), Some("same-origin"), "{what}");
+    assert_eq!(reply.header("strict-transport-security"), None, "{what}: plain HTTP makes no such promise");
 }
 
 #[tokio::test]
 async fn the_built_in_pages_bring_everything_they_name() {
-    let house = House::new().await;
+    let house = House::new();
     let mut named = 0;
 
     for path in ["/", "/publish/live", "/watch/live"] {
         let page = house.get(path).await;
         assert_eq!(page.status, 200, "{path}");
-        assert_eq!(
-            page.header("content-type"),
-            Some("text/html; charset=utf-8")
-        );
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
         assert_secure(&page, path);
         let text = String::from_utf8(page.body).expect("text");
-        let links = text
-            .split(['"', '\''])
-            .filter(|t| t.starts_with("/static/") || *t == "/favicon.svg");
+        let links = text.split(['"', '\'']).filter(|t| t.starts_with("/static/") || *t == "/favicon.svg");
         for link in links {
             let file = house.get(link).await;
             assert_eq!(file.status, 200, "{path} names {link}");
@@ -63,20 +33,14 @@ async fn the_built_in_pages_bring_everything_they_name() {
         }
     }
     assert!(named > 3);
-    house
-        .get("/static/nothing.js")
-        .await
-        .assert_problem(404, "no such file");
-    house
-        .get("/watch/not.a.name")
-        .await
-        .assert_problem(404, "no such name");
+    house.get("/static/nothing.js").await.assert_problem(404, "no such file");
+    house.get("/watch/not.a.name").await.assert_problem(404, "no such name");
     house.shut_down().await;
 }
 
 #[tokio::test]
 async fn a_page_that_the_client_has_is_not_sent_again() {
-    let house = House::new().await;
+    let house = House::new();
     let first = house.get("/").await;
     let etag = first.header("etag").expect("an ETag");
 
@@ -86,10 +50,7 @@ async fn a_page_that_the_client_has_is_not_sent_again() {
     assert_eq!((again.status, again.body.len()), (304, 0));
     assert_eq!(again.header("etag"), Some(etag));
     assert_eq!((head.status, head.body.len()), (200, 0));
-    assert_eq!(
-        head.header("content-length"),
-        first.header("content-length")
-    );
+    assert_eq!(head.header("content-length"), first.header("content-length"));
     house.shut_down().await;
 }
 
@@ -98,33 +59,19 @@ async fn a_page_that_the_client_has_is_not_sent_again() {
 async fn a_directory_replaces_the_pages_and_nothing_outside_is_served() {
     let (web, outside) = (Dir::new(), Dir::new());
     std::fs::write(outside.path().join("secret.js"), "secret").unwrap();
-    std::fs::write(
-        web.path().join("index.html"),
-        "<!doctype html><title>mine</title>",
-    )
-    .unwrap();
+    std::fs::write(web.path().join("index.html"), "<!doctype html><title>mine</title>").unwrap();
     std::fs::write(web.path().join("inside.js"), "1").unwrap();
     std::fs::create_dir(web.path().join("folder")).unwrap();
-    std::os::unix::fs::symlink(outside.path().join("secret.js"), web.path().join("link.js"))
-        .unwrap();
+    std::os::unix::fs::symlink(outside.path().join("secret.js"), web.path().join("link.js")).unwrap();
     std::os::unix::fs::symlink(outside.path(), web.path().join("way")).unwrap();
     std::os::unix::fs::symlink("inside.js", web.path().join("alias.js")).unwrap();
-    let house = House::with(|settings| settings.web_dir = Some(web.path().to_owned())).await;
+    let house = House::with(|settings| settings.web_dir = Some(web.path().to_owned()));
 
     let page = house.get("/").await;
     assert_eq!(page.body, b"<!doctype html><title>mine</title>");
     assert_secure(&page, "/");
-    assert_eq!(
-        house.get("/static/alias.js").await.body,
-        b"1",
-        "links inside are fine"
-    );
-    for path in [
-        "/static/link.js",
-        "/static/way/secret.js",
-        "/static/folder",
-        "/watch/live",
-    ] {
+    assert_eq!(house.get("/static/alias.js").await.body, b"1", "links inside are fine");
+    for path in ["/static/link.js", "/static/way/secret.js", "/static/folder", "/watch/live"] {
         house.get(path).await.assert_problem(404, path);
     }
 
@@ -139,15 +86,8 @@ async fn a_directory_replaces_the_pages_and_nothing_outside_is_served() {
 
 #[tokio::test]
 async fn browsers_are_told_to_insist_on_https_where_it_is_the_public_way() {
-    let house =
-        House::with(|settings| settings.public_url = Some("https://live.example".into())).await;
+    let house = House::with(|settings| settings.public_url = Some("https://live.example".into()));
 
-    assert!(
-        house
-            .get("/")
-            .await
-            .header("strict-transport-security")
-            .is_some()
-    );
+    assert!(house.get("/").await.header("strict-transport-security").is_some());
     house.shut_down().await;
 }

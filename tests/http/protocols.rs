@@ -10,16 +10,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::{
-    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-};
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme,
-};
+use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme};
 
 use crate::harness::{ANN, House, Reply, offer, within};
 use tribune::http::Tls;
@@ -29,25 +23,15 @@ async fn http2_client<S>(socket: S) -> http2::SendRequest<Full<Bytes>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = within(http2::handshake(TokioExecutor::new(), TokioIo::new(socket)))
-        .await
-        .expect("HTTP/2");
+    let (sender, connection) =
+        within(http2::handshake(TokioExecutor::new(), TokioIo::new(socket))).await.expect("HTTP/2");
     tokio::spawn(connection);
     sender
 }
 
-async fn ask(
-    client: &mut http2::SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
-) -> Response<Bytes> {
-    let (parts, body) = within(client.send_request(request))
-        .await
-        .expect("a response")
-        .into_parts();
-    Response::from_parts(
-        parts,
-        within(body.collect()).await.expect("a body").to_bytes(),
-    )
+async fn ask(client: &mut http2::SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Response<Bytes> {
+    let (parts, body) = within(client.send_request(request)).await.expect("a response").into_parts();
+    Response::from_parts(parts, within(body.collect()).await.expect("a body").to_bytes())
 }
 
 fn post(scheme: &str) -> Request<Full<Bytes>> {
@@ -59,24 +43,25 @@ fn post(scheme: &str) -> Request<Full<Bytes>> {
 }
 
 fn get(path: &str) -> Request<Full<Bytes>> {
-    Request::get(format!("http://localhost{path}"))
-        .body(Full::default())
-        .expect("a request")
+    Request::get(format!("http://localhost{path}")).body(Full::default()).expect("a request")
 }
 
 #[tokio::test]
 async fn http2_works_without_tls_for_those_who_know() {
-    let house = House::new().await;
+    let house = House::new();
     let mut client = http2_client(house.connect().await).await;
 
     let created = ask(&mut client, post("http")).await;
     assert_eq!(created.status(), 201, "{created:?}");
     let location = created.headers()["location"].to_str().unwrap().to_owned();
     assert_eq!(ask(&mut client, get(&location)).await.status(), 200);
+    let mut head = get("/livez");
+    *head.method_mut() = "HEAD".parse().unwrap();
+    let head = ask(&mut client, head).await;
+    assert_eq!((head.status().as_u16(), head.body().len()), (200, 0));
+    assert_eq!(head.headers()["content-length"], "3");
     let mut other = get("/livez");
-    other
-        .headers_mut()
-        .insert("host", "elsewhere".parse().unwrap());
+    other.headers_mut().insert("host", "elsewhere".parse().unwrap());
     assert_eq!(ask(&mut client, other).await.status(), 400);
     let large = Request::post("http://localhost/whip/live")
         .header("content-type", "application/sdp")
@@ -84,15 +69,8 @@ async fn http2_works_without_tls_for_those_who_know() {
         .body(Full::from(vec![b'a'; 65_537]));
     let refused = ask(&mut client, large.unwrap()).await;
     assert_eq!(refused.status(), 413);
-    assert!(
-        !refused.headers().contains_key("connection"),
-        "there is no such header in HTTP/2"
-    );
-    assert_eq!(
-        ask(&mut client, get("/livez")).await.status(),
-        200,
-        "one bad request does not end the others"
-    );
+    assert!(!refused.headers().contains_key("connection"), "there is no such header in HTTP/2");
+    assert_eq!(ask(&mut client, get("/livez")).await.status(), 200, "one bad request does not end the others");
     house.shut_down().await;
 }
 
@@ -118,12 +96,7 @@ impl ServerCertVerifier for Trusting {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -132,12 +105,7 @@ impl ServerCertVerifier for Trusting {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -145,10 +113,7 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-async fn tls(
-    house: &House,
-    alpn: &[&str],
-) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+async fn tls(house: &House, alpn: &[&str]) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -158,44 +123,31 @@ async fn tls(
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let name = ServerName::try_from("localhost").expect("a name");
-    within(TlsConnector::from(Arc::new(config)).connect(name, house.connect().await))
-        .await
-        .expect("TLS")
+    within(TlsConnector::from(Arc::new(config)).connect(name, house.connect().await)).await.expect("TLS")
 }
 
-async fn tls_house() -> House {
+fn tls_house() -> House {
     House::with(|settings| {
-        settings.tls = Some(Tls::SelfSigned {
-            names: vec!["localhost".into(), "127.0.0.1".into()],
-        });
+        settings.tls = Some(Tls::SelfSigned { names: vec!["localhost".into(), "127.0.0.1".into()] });
         settings.limits.handshake = Duration::from_millis(500);
     })
-    .await
 }
 
 #[tokio::test]
 async fn tls_agrees_on_http2_first_and_http1_for_others() {
-    let house = tls_house().await;
+    let house = tls_house();
 
     let stream = tls(&house, &["h2", "http/1.1"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    assert_eq!(
-        stream.get_ref().1.protocol_version(),
-        Some(ProtocolVersion::TLSv1_3)
-    );
+    assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));
     let mut client = http2_client(stream).await;
     assert_eq!(ask(&mut client, post("https")).await.status(), 201);
 
     for alpn in [&["http/1.1"][..], &[]] {
         let mut stream = tls(&house, alpn).await;
-        stream
-            .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut received = Vec::new();
-        within(stream.read_to_end(&mut received))
-            .await
-            .expect("closed in good order");
+        within(stream.read_to_end(&mut received)).await.expect("closed in good order");
         assert_eq!(Reply::all(&received)[0].status, 200);
     }
     house.shut_down().await;
@@ -203,19 +155,13 @@ async fn tls_agrees_on_http2_first_and_http1_for_others() {
 
 #[tokio::test]
 async fn whoever_does_not_speak_tls_is_cut() {
-    let house = tls_house().await;
+    let house = tls_house();
 
     let mut silent = house.connect().await;
     let mut plain = house.connect().await;
-    plain
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await
-        .unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let (mut one, mut two) = (Vec::new(), Vec::new());
-    let (_, _) = tokio::join!(
-        within(silent.read_to_end(&mut one)),
-        within(plain.read_to_end(&mut two))
-    );
+    let (_, _) = tokio::join!(within(silent.read_to_end(&mut one)), within(plain.read_to_end(&mut two)));
 
     assert!(one.is_empty(), "after the deadline of a handshake");
     assert!(!two.starts_with(b"HTTP"), "an alert at most");
@@ -224,15 +170,9 @@ async fn whoever_does_not_speak_tls_is_cut() {
 
 #[tokio::test]
 async fn a_connection_ends_after_its_last_request() {
-    let house = House::with(|settings| settings.limits.requests_per_connection = 3).await;
+    let house = House::with(|settings| settings.limits.requests_per_connection = 3);
 
-    let replies = house
-        .raw(
-            "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
-                .repeat(5)
-                .as_bytes(),
-        )
-        .await;
+    let replies = house.raw("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5).as_bytes()).await;
 
     assert_eq!(replies.len(), 3);
     assert_eq!(replies[2].header("connection"), Some("close"));
@@ -241,11 +181,9 @@ async fn a_connection_ends_after_its_last_request() {
 
 #[tokio::test]
 async fn a_shutdown_lets_a_request_finish_and_drops_the_idle() {
-    let house = House::new().await;
+    let house = House::new();
     let mut idle = house.connect().await;
-    idle.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await
-        .unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     within(idle.read_exact(&mut [0; 12])).await.unwrap();
     let sdp = offer("obs-32.2.2");
     let (first, second) = sdp.split_at(100);
@@ -263,9 +201,7 @@ async fn a_shutdown_lets_a_request_finish_and_drops_the_idle() {
     let address = house.address;
     let down = tokio::spawn(house.shut_down());
     let mut rest = Vec::new();
-    within(idle.read_to_end(&mut rest))
-        .await
-        .expect("the idle one is closed");
+    within(idle.read_to_end(&mut rest)).await.expect("the idle one is closed");
     running.write_all(second.as_bytes()).await.unwrap();
     let mut received = Vec::new();
     within(running.read_to_end(&mut received)).await.unwrap();
@@ -273,18 +209,14 @@ async fn a_shutdown_lets_a_request_finish_and_drops_the_idle() {
     let replies = Reply::all(&received);
     assert_eq!(replies[0].status, 201, "{replies:?}");
     within(down).await.unwrap();
-    assert!(
-        tokio::net::TcpStream::connect(address).await.is_err(),
-        "nobody listens any more"
-    );
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_ever() {
     let house = House::with(|settings| {
         settings.limits.drain = Duration::from_millis(300);
-    })
-    .await;
+    });
     let mut stuck = house.connect().await;
     let head = format!(
         "POST /whip/live HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ANN}\r\nContent-Type: application/sdp\r\n\

@@ -7,8 +7,7 @@ struct Dir(PathBuf);
 
 impl Dir {
     fn new() -> Self {
-        let path =
-            std::env::temp_dir().join(format!("tribune-test-{}", ids::hex(&ids::random::<8>())));
+        let path = std::env::temp_dir().join(format!("tribune-test-{}", ids::hex(&ids::random::<8>())));
         fs::create_dir(&path).expect("a directory");
         Self(path)
     }
@@ -35,11 +34,7 @@ impl Drop for Dir {
 
 fn publisher() -> Identity {
     let stream = Some("talk".parse().expect("a name"));
-    Identity {
-        subject: "publisher:talk".to_owned(),
-        stream,
-        right: Right::Publish,
-    }
+    Identity { subject: "publisher:talk".to_owned(), stream, right: Right::Publish }
 }
 
 fn secret() -> Secret {
@@ -51,11 +46,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[test]
 fn a_token_says_whose_it_is() {
     let now = SystemTime::now();
-    let admin = Identity {
-        subject: "root".to_owned(),
-        stream: None,
-        right: Right::Admin,
-    };
+    let admin = Identity { subject: "root".to_owned(), stream: None, right: Right::Admin };
 
     for identity in [publisher(), admin] {
         let token = secret().sign(&identity, HOUR, now);
@@ -70,11 +61,7 @@ fn a_token_ends_when_it_says() {
     let now = SystemTime::now();
     let token = secret().sign(&publisher(), HOUR, now);
 
-    assert!(
-        secret()
-            .verify(token.reveal(), now + HOUR - Duration::from_secs(2))
-            .is_some()
-    );
+    assert!(secret().verify(token.reveal(), now + HOUR - Duration::from_secs(2)).is_some());
     assert!(secret().verify(token.reveal(), now + HOUR).is_none());
 }
 
@@ -82,10 +69,7 @@ fn a_token_ends_when_it_says() {
 fn two_tokens_are_never_the_same() {
     let now = SystemTime::now();
 
-    assert_ne!(
-        secret().sign(&publisher(), HOUR, now),
-        secret().sign(&publisher(), HOUR, now)
-    );
+    assert_ne!(secret().sign(&publisher(), HOUR, now), secret().sign(&publisher(), HOUR, now));
 }
 
 #[test]
@@ -128,15 +112,9 @@ fn no_made_up_token_is_good() {
 #[test]
 fn a_signed_token_without_a_stream_is_an_admins_or_nobodys() {
     let now = SystemTime::now();
-    let nobody = Identity {
-        stream: None,
-        ..publisher()
-    };
+    let nobody = Identity { stream: None, ..publisher() };
 
-    assert_eq!(
-        secret().verify(secret().sign(&nobody, HOUR, now).reveal(), now),
-        None
-    );
+    assert_eq!(secret().verify(secret().sign(&nobody, HOUR, now).reveal(), now), None);
 }
 
 #[test]
@@ -149,15 +127,8 @@ fn a_secret_is_made_once_and_kept_for_its_owner_alone() {
     let token = first.sign(&publisher(), HOUR, now);
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(again.verify(token.reveal(), now), Some(publisher()));
-    assert_eq!(
-        (mode(&dir.state()), mode(&dir.state().join("secret"))),
-        (0o700, 0o600)
-    );
-    assert_eq!(
-        fs::read_dir(dir.state()).expect("listed").count(),
-        1,
-        "no draft is left"
-    );
+    assert_eq!((mode(&dir.state()), mode(&dir.state().join("secret"))), (0o700, 0o600));
+    assert_eq!(fs::read_dir(dir.state()).expect("listed").count(), 1, "no draft is left");
 }
 
 #[test]
@@ -166,21 +137,13 @@ fn two_processes_that_start_at_once_share_one_secret() {
     let state = dir.state();
 
     let secrets: Vec<Secret> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| Secret::load_or_create(&state).expect("made or read")))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("no panic"))
-            .collect()
+        let threads: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| Secret::load_or_create(&state).expect("made or read"))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     });
 
     let token = secrets[0].sign(&publisher(), HOUR, now);
-    assert!(
-        secrets
-            .iter()
-            .all(|secret| secret.verify(token.reveal(), now).is_some())
-    );
+    assert!(secrets.iter().all(|secret| secret.verify(token.reveal(), now).is_some()));
 }
 
 #[test]
@@ -189,14 +152,9 @@ fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
         let dir = Dir::new();
         let state = dir.with_secret(&[0; 32], mode);
 
-        let error = Secret::load_or_create(&state)
-            .expect_err("refused")
-            .to_string();
+        let error = Secret::load_or_create(&state).expect_err("refused").to_string();
 
-        assert!(
-            error.contains(&format!("{mode:o}")) && error.contains("chmod 600"),
-            "{error}"
-        );
+        assert!(error.contains(&format!("{mode:o}")) && error.contains("chmod 600"), "{error}");
     }
 }
 
@@ -206,9 +164,7 @@ fn a_damaged_secret_is_refused_and_left_alone() {
         let dir = Dir::new();
         let state = dir.with_secret(bytes, 0o600);
 
-        let error = Secret::load_or_create(&state)
-            .expect_err("refused")
-            .to_string();
+        let error = Secret::load_or_create(&state).expect_err("refused").to_string();
 
         assert!(error.contains(&format!("{} bytes", bytes.len())), "{error}");
         assert_eq!(fs::read(state.join("secret")).expect("still there"), bytes);
@@ -220,12 +176,7 @@ fn a_state_directory_that_cannot_be_made_is_named() {
     let dir = Dir::new();
     fs::write(dir.state(), b"a file in its place").expect("a file");
 
-    let error = Secret::load_or_create(&dir.state())
-        .expect_err("refused")
-        .to_string();
+    let error = Secret::load_or_create(&dir.state()).expect_err("refused").to_string();
 
-    assert!(
-        error.contains("state/secret") && error.contains("state.dir"),
-        "{error}"
-    );
+    assert!(error.contains("state/secret") && error.contains("state.dir"), "{error}");
 }

@@ -11,13 +11,7 @@ use crate::wire::rtcp;
 impl Worker {
     /// Ends a session from our side: RTCP BYE and close_notify, sent three times, then 403 to its checks for a while
     /// (RFC 7675 §5.2). Control hears of it at once.
-    pub(super) fn end(
-        &mut self,
-        key: usize,
-        reason: CloseReason,
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
+    pub(super) fn end(&mut self, key: usize, reason: CloseReason, now: Instant, out: &mut impl Outbox) {
         let Some(session) = self.sessions.get(key) else {
             return;
         };
@@ -40,24 +34,12 @@ impl Worker {
             out.send(path, datagram, datagram.len());
         }
         let again_at = Some(now + GOODBYE_INTERVAL);
-        session.half = Half::Closing(Closing {
-            until: now + CLOSING,
-            again_at,
-            times: 1,
-            goodbye,
-            path,
-        });
+        session.half = Half::Closing(Closing { until: now + CLOSING, again_at, times: 1, goodbye, path });
         self.arm(key);
     }
 
     /// Forgets a session at once: its peer is gone, or was never there.
-    pub(super) fn drop_session(
-        &mut self,
-        key: usize,
-        reason: CloseReason,
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
+    pub(super) fn drop_session(&mut self, key: usize, reason: CloseReason, now: Instant, out: &mut impl Outbox) {
         if reason == CloseReason::PeerClosed {
             self.send_flights(key, out);
         }
@@ -119,12 +101,9 @@ impl Worker {
                     }
                     summary.resent = viewer.resent;
                     let created = self.sessions[key].created;
-                    summary.media_after = viewer
-                        .first_media
-                        .map(|at| at.saturating_duration_since(created));
-                    if let Some(Half::Viewer { at, .. }) = moved
-                        .and_then(|m| self.sessions.get_mut(m))
-                        .map(|s| &mut s.half)
+                    summary.media_after = viewer.first_media.map(|at| at.saturating_duration_since(created));
+                    if let Some(Half::Viewer { at, .. }) =
+                        moved.and_then(|m| self.sessions.get_mut(m)).map(|s| &mut s.half)
                     {
                         *at = place;
                     }
@@ -136,11 +115,7 @@ impl Worker {
             }
             Half::Connecting { .. } | Half::Closing(_) => {}
         }
-        self.notices.push(Notice::Closed {
-            session: id,
-            reason,
-            summary,
-        });
+        self.notices.push(Notice::Closed { session: id, reason, summary });
         self.drop_stream_if_unused(at, key);
     }
 
@@ -168,9 +143,7 @@ impl Worker {
                 self.by_address.remove(&address);
             }
         }
-        self.shared
-            .lobby
-            .release(session.id, &session.ufrag, session.peer.ice.addresses());
+        self.shared.lobby.release(session.id, &session.ufrag, session.peer.ice.addresses());
     }
 
     /// The BYE of what we send to this peer (RFC 3550 §6.6), behind an empty report.
@@ -180,10 +153,7 @@ impl Worker {
             return None;
         };
         let viewer = self.streams[session.stream].viewers.get(*at)?;
-        let ssrcs: Vec<u32> = viewer
-            .egresses()
-            .flat_map(|(_, egress)| egress.ssrcs())
-            .collect();
+        let ssrcs: Vec<u32> = viewer.egresses().flat_map(|(_, egress)| egress.ssrcs()).collect();
         let mut packet = Vec::new();
         rtcp::write_receiver_report(&mut packet, *ssrcs.first()?, &[]);
         rtcp::write_bye(&mut packet, &ssrcs);

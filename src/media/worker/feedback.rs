@@ -12,22 +12,12 @@ use crate::wire::sdp::Kind;
 
 impl Worker {
     /// An SRTCP datagram.
-    pub(super) fn rtcp(
-        &mut self,
-        key: usize,
-        bytes: &mut [u8],
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
+    pub(super) fn rtcp(&mut self, key: usize, bytes: &mut [u8], now: Instant, out: &mut impl Outbox) {
         let session = &mut self.sessions[key];
         let plain = match session.peer.open_rtcp(bytes) {
             Ok(len) => bytes.get(..len).unwrap_or_default(),
             Err(error) => {
-                let count = if error == SrtpError::Replay {
-                    Count::DropReplay
-                } else {
-                    Count::DropSrtp
-                };
+                let count = if error == SrtpError::Replay { Count::DropReplay } else { Count::DropSrtp };
                 return self.count(count, 1);
             }
         };
@@ -145,14 +135,7 @@ impl Worker {
         }
     }
 
-    fn viewer_said(
-        &mut self,
-        key: usize,
-        at: usize,
-        plain: &[u8],
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
+    fn viewer_said(&mut self, key: usize, at: usize, plain: &[u8], now: Instant, out: &mut impl Outbox) {
         let session = &mut self.sessions[key];
         let stream_key = session.stream;
         let stream = &mut self.streams[stream_key];
@@ -164,19 +147,13 @@ impl Worker {
         let mut items = 0;
         let mut reported_lost = 0;
         rtcp::read(plain, |event| match event {
-            rtcp::Event::Nack {
-                about,
-                packet_id,
-                bitmap,
-            } => {
+            rtcp::Event::Nack { about, packet_id, bitmap } => {
                 items += 1;
                 if items <= MAX_NACK_ITEMS {
-                    let numbers = (0..16)
-                        .filter(|bit| bitmap & (1 << bit) != 0)
-                        .map(|bit| packet_id.wrapping_add(bit + 1));
+                    let numbers =
+                        (0..16).filter(|bit| bitmap & (1 << bit) != 0).map(|bit| packet_id.wrapping_add(bit + 1));
                     let numbers = std::iter::once(packet_id).chain(numbers);
-                    resent +=
-                        viewer.resend(about, numbers, &stream.tracks, now, &mut self.run, out);
+                    resent += viewer.resend(about, numbers, &stream.tracks, now, &mut self.run, out);
                 }
             }
             rtcp::Event::Pli { about } | rtcp::Event::Fir { about } => {
@@ -185,10 +162,7 @@ impl Worker {
                 }
             }
             rtcp::Event::Report { about, lost, .. } => {
-                if viewer
-                    .egresses()
-                    .any(|(kind, e)| e.ssrc == about && kind == Kind::Video)
-                {
+                if viewer.egresses().any(|(kind, e)| e.ssrc == about && kind == Kind::Video) {
                     reported_lost = u64::try_from(lost).unwrap_or(0);
                 }
             }

@@ -29,13 +29,7 @@ impl Worker {
     }
 
     /// Keys are agreed: the session becomes what it was made for.
-    pub(super) fn connected(
-        &mut self,
-        key: usize,
-        agreed: &Agreed,
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
+    pub(super) fn connected(&mut self, key: usize, agreed: &Agreed, now: Instant, out: &mut impl Outbox) {
         let session = &mut self.sessions[key];
         session.last_heard = now;
         session.summary.connected_after = Some(now.saturating_duration_since(session.created));
@@ -53,18 +47,8 @@ impl Worker {
             return self.drop_session(key, CloseReason::HandshakeFailed, now, out);
         };
         self.counters.add(Count::Connected, 1);
-        self.counters.add(
-            if agreed.profile == Profile::AesGcm {
-                Count::ProfileGcm
-            } else {
-                Count::ProfileCm
-            },
-            1,
-        );
-        self.notices.push(Notice::Connected {
-            session: id,
-            remote,
-        });
+        self.counters.add(if agreed.profile == Profile::AesGcm { Count::ProfileGcm } else { Count::ProfileCm }, 1);
+        self.notices.push(Notice::Connected { session: id, remote });
     }
 
     /// A presenter's SRTP datagram.
@@ -76,22 +60,14 @@ impl Worker {
         match ingress.receive(bytes, arrived) {
             Ok(received) => {
                 session.last_heard = now;
-                session
-                    .summary
-                    .media_after
-                    .get_or_insert(now.saturating_duration_since(session.created));
+                session.summary.media_after.get_or_insert(now.saturating_duration_since(session.created));
                 self.counters.add(Count::PacketsReceived, 1);
-                self.counters
-                    .add(Count::PayloadReceived, received.packet.payload.len() as u64);
+                self.counters.add(Count::PayloadReceived, received.packet.payload.len() as u64);
                 let (id, at) = (session.id, session.stream);
                 if received.is_new_source {
                     let source = &received.packet.source;
                     let (kind, format) = (source.kind, source.format.clone());
-                    self.notices.push(Notice::Started {
-                        session: id,
-                        kind,
-                        format,
-                    });
+                    self.notices.push(Notice::Started { session: id, kind, format });
                 }
                 self.take(at, key, received.packet, now);
             }
@@ -113,12 +89,7 @@ impl Worker {
     }
 
     /// Packets from the stream's home.
-    pub(super) fn take_mailed(
-        &mut self,
-        stream: StreamId,
-        packets: Vec<Arc<Packet>>,
-        now: Instant,
-    ) {
+    pub(super) fn take_mailed(&mut self, stream: StreamId, packets: Vec<Arc<Packet>>, now: Instant) {
         let Some(key) = self.by_stream.get(&stream).copied() else {
             return;
         };
@@ -132,12 +103,7 @@ impl Worker {
     /// Closes the bursts that are due.
     pub(super) fn close_bursts(&mut self, now: Instant) {
         for key in 0..self.streams.capacity() {
-            if self
-                .streams
-                .get(key)
-                .and_then(Stream::next_timeout)
-                .is_some_and(|at| at <= now)
-            {
+            if self.streams.get(key).and_then(Stream::next_timeout).is_some_and(|at| at <= now) {
                 self.close_burst(key, now);
             }
         }
@@ -172,8 +138,7 @@ impl Worker {
             Some(home) if home == self.id => self.want_keyframe_here(route.stream, layer, now),
             Some(home) => {
                 let stream = route.stream;
-                self.outgoing
-                    .push((home, Mail::KeyframeWanted { stream, layer }));
+                self.outgoing.push((home, Mail::KeyframeWanted { stream, layer }));
             }
             None => {}
         }
@@ -187,9 +152,7 @@ impl Worker {
         let Some(presenter) = self.streams[*stream].presenter else {
             return;
         };
-        if let Some(Half::Presenter(ingress)) =
-            self.sessions.get_mut(presenter).map(|s| &mut s.half)
-        {
+        if let Some(Half::Presenter(ingress)) = self.sessions.get_mut(presenter).map(|s| &mut s.half) {
             ingress.want_keyframe(layer);
             self.feedback_soon(presenter, now);
         }
@@ -207,13 +170,7 @@ impl Worker {
         let session = &mut self.sessions[key];
         let stream = &mut self.streams[session.stream];
         let presentation = stream.route.next_presentation();
-        session.half = Half::Presenter(Box::new(Ingress::new(
-            opener,
-            sections,
-            presentation,
-            ssrc,
-            now,
-        )));
+        session.half = Half::Presenter(Box::new(Ingress::new(opener, sections, presentation, ssrc, now)));
         stream.presenter = Some(key);
         stream.route.set_home(Some(self.id));
         Ok(())
@@ -227,11 +184,7 @@ impl Worker {
         now: Instant,
     ) -> Result<(), DtlsError> {
         let sealer = RtpSealer::new(&agreed.ours, self.shared.identity.crypto())?;
-        let path = self.sessions[key]
-            .peer
-            .ice
-            .selected()
-            .ok_or(DtlsError::Bounds)?;
+        let path = self.sessions[key].peer.ice.selected().ok_or(DtlsError::Bounds)?;
         let (mut audio, mut video) = (None, None);
         for section in sections {
             let egress = match section.kind {
@@ -243,10 +196,7 @@ impl Worker {
         let stream = self.sessions[key].stream;
         let at = self.streams[stream].add_viewer(Viewer::new(key, path, sealer, audio, video));
         self.streams[stream].route.set_outpost(self.id, true);
-        self.sessions[key].half = Half::Viewer {
-            at,
-            report_at: now + FIRST_REPORT,
-        };
+        self.sessions[key].half = Half::Viewer { at, report_at: now + FIRST_REPORT };
         let layer = self.streams[stream].best_layer();
         self.want_keyframe(stream, layer, now);
         Ok(())
@@ -270,23 +220,13 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
-        let (id, home, outposts) = (
-            stream.route.stream,
-            stream.route.home(),
-            stream.route.outposts(),
-        );
+        let (id, home, outposts) = (stream.route.stream, stream.route.home(), stream.route.outposts());
         let Some(packets) = stream.close_burst(now) else {
             return;
         };
         if home == Some(self.id) {
             for outpost in outposts.filter(|o| *o != self.id) {
-                self.outgoing.push((
-                    outpost,
-                    Mail::Packets {
-                        stream: id,
-                        packets: packets.to_vec(),
-                    },
-                ));
+                self.outgoing.push((outpost, Mail::Packets { stream: id, packets: packets.to_vec() }));
             }
         }
         if !self.busy.contains(&key) {

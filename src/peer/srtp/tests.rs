@@ -6,9 +6,7 @@ use crate::wire::rtp;
 const SSRC: u32 = 0x1234_5678;
 
 fn material(profile: Profile) -> Vec<u8> {
-    (0..profile.keying_material_len() as u8)
-        .map(|b| b.wrapping_mul(37))
-        .collect()
+    (0..profile.keying_material_len() as u8).map(|b| b.wrapping_mul(37)).collect()
 }
 
 fn packet(sequence: u16, payload: &[u8]) -> (Vec<u8>, Header) {
@@ -23,10 +21,7 @@ fn pair(profile: Profile) -> (RtpSealer, RtpOpener) {
     let crypto = AwsLcRsProvider::new();
     let (ours, _) = masters(profile, &material(profile), false).expect("right length");
     let (_, theirs) = masters(profile, &material(profile), true).expect("right length");
-    (
-        RtpSealer::new(&ours, &crypto).expect("keys"),
-        RtpOpener::new(&theirs, &crypto).expect("keys"),
-    )
+    (RtpSealer::new(&ours, &crypto).expect("keys"), RtpOpener::new(&theirs, &crypto).expect("keys"))
 }
 
 #[test]
@@ -36,14 +31,10 @@ fn what_is_sealed_opens_across_the_wrap_of_the_sequence_number() {
 
         for index in 65_530..65_545_u64 {
             let (mut packet, header) = packet(index as u16, b"payload");
-            sealer
-                .seal(&mut packet, 0, header.len, SSRC, index - 65_530 + 65_530)
-                .expect("sealed");
+            sealer.seal(&mut packet, 0, header.len, SSRC, index - 65_530 + 65_530).expect("sealed");
             assert_ne!(&packet[12..19], b"payload");
 
-            let end = opener
-                .open(&header, &mut packet)
-                .unwrap_or_else(|e| panic!("{profile:?} {index}: {e}"));
+            let end = opener.open(&header, &mut packet).unwrap_or_else(|e| panic!("{profile:?} {index}: {e}"));
 
             assert_eq!(&packet[header.len..end], b"payload");
         }
@@ -61,42 +52,22 @@ fn the_library_opens_what_we_seal_and_we_open_what_it_seals() {
     let mut opener = RtpOpener::new(&theirs, &crypto).expect("keys");
 
     let (mut sealed, header) = packet(7, b"to them");
-    sealer
-        .seal(&mut sealed, 0, header.len, SSRC, 7)
-        .expect("sealed");
-    assert_eq!(
-        &their_receive.decrypt_rtp(&sealed).expect("they open it")[12..],
-        b"to them"
-    );
+    sealer.seal(&mut sealed, 0, header.len, SSRC, 7).expect("sealed");
+    assert_eq!(&their_receive.decrypt_rtp(&sealed).expect("they open it")[12..], b"to them");
 
     let (plain, header) = packet(9, b"to us");
-    let mut sealed = their_send
-        .encrypt_rtp(&plain)
-        .expect("they seal it")
-        .to_vec();
+    let mut sealed = their_send.encrypt_rtp(&plain).expect("they seal it").to_vec();
     let end = opener.open(&header, &mut sealed).expect("we open it");
     assert_eq!(&sealed[header.len..end], b"to us");
 
     let mut report = vec![0x80, 201, 0, 1];
     report.extend_from_slice(&SSRC.to_be_bytes());
     let mut sealed = report.clone();
-    RtcpSealer::new(&ours, &crypto)
-        .expect("keys")
-        .seal(&mut sealed)
-        .expect("sealed");
-    assert_eq!(
-        &their_receive.decrypt_rtcp(&sealed).expect("they open it")[..],
-        report
-    );
+    RtcpSealer::new(&ours, &crypto).expect("keys").seal(&mut sealed).expect("sealed");
+    assert_eq!(&their_receive.decrypt_rtcp(&sealed).expect("they open it")[..], report);
 
-    let mut sealed = their_send
-        .encrypt_rtcp(&report)
-        .expect("they seal it")
-        .to_vec();
-    let end = RtcpOpener::new(&theirs, &crypto)
-        .expect("keys")
-        .open(&mut sealed)
-        .expect("we open it");
+    let mut sealed = their_send.encrypt_rtcp(&report).expect("they seal it").to_vec();
+    let end = RtcpOpener::new(&theirs, &crypto).expect("keys").open(&mut sealed).expect("we open it");
     assert_eq!(&sealed[..end], report);
 }
 
@@ -105,9 +76,7 @@ fn a_replayed_or_forged_packet_is_refused_and_harms_nothing() {
     for profile in [Profile::AesGcm, Profile::AesCm] {
         let (mut sealer, mut opener) = pair(profile);
         let (mut first, header) = packet(100, b"once");
-        sealer
-            .seal(&mut first, 0, header.len, SSRC, 100)
-            .expect("sealed");
+        sealer.seal(&mut first, 0, header.len, SSRC, 100).expect("sealed");
 
         let mut forged = first.clone();
         forged[14] ^= 1;
@@ -126,9 +95,7 @@ fn no_more_than_sixteen_sources_are_kept() {
         rtp::write_header(&mut packet, false, false, 96, 1, 0, ssrc, &[]);
         packet.push(1);
         let header = Header::parse(&packet).expect("we just wrote it");
-        sealer
-            .seal(&mut packet, 0, header.len, ssrc, 1)
-            .expect("sealed");
+        sealer.seal(&mut packet, 0, header.len, ssrc, 1).expect("sealed");
 
         let opened = opener.open(&header, &mut packet);
 
@@ -141,9 +108,7 @@ fn a_late_packet_within_the_window_opens_once() {
     let (mut sealer, mut opener) = pair(Profile::AesGcm);
     let mut seal = |sequence: u16| {
         let (mut packet, header) = packet(sequence, b"x");
-        sealer
-            .seal(&mut packet, 0, header.len, SSRC, sequence.into())
-            .expect("sealed");
+        sealer.seal(&mut packet, 0, header.len, SSRC, sequence.into()).expect("sealed");
         (packet, header)
     };
     let (newest, newest_header) = seal(3000);
@@ -152,12 +117,6 @@ fn a_late_packet_within_the_window_opens_once() {
 
     assert!(opener.open(&newest_header, &mut newest.clone()).is_ok());
     assert!(opener.open(&late_header, &mut late.clone()).is_ok());
-    assert_eq!(
-        opener.open(&late_header, &mut late.clone()),
-        Err(SrtpError::Replay)
-    );
-    assert_eq!(
-        opener.open(&too_late_header, &mut too_late.clone()),
-        Err(SrtpError::Replay)
-    );
+    assert_eq!(opener.open(&late_header, &mut late.clone()), Err(SrtpError::Replay));
+    assert_eq!(opener.open(&too_late_header, &mut too_late.clone()), Err(SrtpError::Replay));
 }

@@ -2,16 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Event, PAYLOAD_FEEDBACK, Packet, TRANSPORT_CC, TRANSPORT_FEEDBACK, push_words, word, write,
-};
+use super::{Event, PAYLOAD_FEEDBACK, Packet, TRANSPORT_CC, TRANSPORT_FEEDBACK, push_words, word, write};
 
 /// Reads a feedback packet; formats that we do not use are skipped. `None` when it is truncated or `each` has had
 /// enough.
-pub(super) fn read<'a>(
-    packet: &Packet<'a>,
-    each: &mut impl FnMut(Event<'a>) -> Option<()>,
-) -> Option<()> {
+pub(super) fn read<'a>(packet: &Packet<'a>, each: &mut impl FnMut(Event<'a>) -> Option<()>) -> Option<()> {
     let mut rest = packet.body;
     let rest = &mut rest;
     let _sender = word(rest)?;
@@ -20,11 +15,7 @@ pub(super) fn read<'a>(
         (TRANSPORT_FEEDBACK, NACK) => {
             while !rest.is_empty() {
                 let pair = word(rest)?;
-                each(Event::Nack {
-                    about,
-                    packet_id: (pair >> 16) as u16,
-                    bitmap: pair as u16,
-                })?;
+                each(Event::Nack { about, packet_id: (pair >> 16) as u16, bitmap: pair as u16 })?;
             }
             Some(())
         }
@@ -49,9 +40,7 @@ pub(super) fn read<'a>(
             let bits = word(rest)?;
             let sources = (bits >> 24) as usize;
             (rest.len() >= 4 * sources).then_some(())?;
-            each(Event::Remb {
-                bitrate: bitrate(bits >> 18 & 0x3f, bits & MAX_MANTISSA),
-            })
+            each(Event::Remb { bitrate: bitrate(bits >> 18 & 0x3f, bits & MAX_MANTISSA) })
         }
         _ => Some(()),
     }
@@ -111,15 +100,7 @@ pub fn write_remb(out: &mut Vec<u8>, sender: u32, bitrate: u64, about: &[u32]) {
     let exponent = (64 - 18_u32).saturating_sub(bitrate.leading_zeros());
     let mantissa = (bitrate >> exponent) as u32;
     write(out, PAYLOAD_FEEDBACK, APPLICATION, |out| {
-        push_words(
-            out,
-            &[
-                sender,
-                0,
-                REMB,
-                (about.len() as u32) << 24 | exponent << 18 | mantissa,
-            ],
-        );
+        push_words(out, &[sender, 0, REMB, (about.len() as u32) << 24 | exponent << 18 | mantissa]);
         push_words(out, about);
     });
 }
@@ -154,12 +135,7 @@ impl Missing {
 impl Losses {
     /// Nothing is missing.
     pub fn new() -> Self {
-        Self {
-            newest: None,
-            missing: Vec::new(),
-            retry: MIN_RETRY,
-            given_up: 0,
-        }
+        Self { newest: None, missing: Vec::new(), retry: MIN_RETRY, given_up: 0 }
     }
 
     /// How long a packet takes to come when asked for; requests are repeated no sooner, and not within 50 ms.
@@ -175,10 +151,7 @@ impl Losses {
             return;
         };
         if seq <= newest {
-            if let Ok(index) = self
-                .missing
-                .binary_search_by_key(&seq, |missing| missing.seq)
-            {
+            if let Ok(index) = self.missing.binary_search_by_key(&seq, |missing| missing.seq) {
                 self.missing.remove(index);
             }
             return;
@@ -205,10 +178,7 @@ impl Losses {
         let before = self.missing.len();
         self.missing.retain(|missing| !missing.hopeless(now));
         self.given_up += (before - self.missing.len()) as u64;
-        let due = self
-            .missing
-            .iter_mut()
-            .filter(|missing| missing.ask_at <= now);
+        let due = self.missing.iter_mut().filter(|missing| missing.ask_at <= now);
         for missing in due.take(MAX_PAIRS) {
             missing.asked += 1;
             missing.ask_at = now + self.retry;
@@ -218,10 +188,7 @@ impl Losses {
 
     /// When [`due`](Self::due) has something to do next.
     pub fn next(&self) -> Option<Instant> {
-        let times = self
-            .missing
-            .iter()
-            .map(|missing| missing.ask_at.min(missing.noted + MAX_AGE));
+        let times = self.missing.iter().map(|missing| missing.ask_at.min(missing.noted + MAX_AGE));
         times.min()
     }
 
@@ -367,11 +334,7 @@ mod tests {
         let mut wide = after(&[100 + 513], start);
         let wider = after(&[102, 102 + 514], start);
 
-        assert_eq!(
-            due(&mut wide, start + ms(10)).len(),
-            256,
-            "a datagram's worth"
-        );
+        assert_eq!(due(&mut wide, start + ms(10)).len(), 256, "a datagram's worth");
         assert_eq!(wide.next(), Some(start + ms(10)));
         assert_eq!(due(&mut wide, start + ms(10)).last(), Some(&612));
         assert_eq!(wider.next(), None);
@@ -388,9 +351,6 @@ mod tests {
         }
 
         assert_eq!(losses.given_up(), 88);
-        assert_eq!(
-            due(&mut losses, start + ms(10)).first(),
-            Some(&(101 + 2 * 88))
-        );
+        assert_eq!(due(&mut losses, start + ms(10)).first(), Some(&(101 + 2 * 88)));
     }
 }

@@ -9,9 +9,7 @@ mod report;
 mod twcc;
 
 pub use feedback::{Losses, write_fir, write_nack, write_pli, write_remb};
-pub use report::{
-    Reception, Statistics, write_bye, write_cname, write_receiver_report, write_sender_report,
-};
+pub use report::{Reception, Statistics, write_bye, write_cname, write_receiver_report, write_sender_report};
 pub use twcc::Arrivals;
 
 /// One thing that a peer tells by RTCP.

@@ -2,15 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    BYE, Event, Packet, RECEIVER_REPORT, SENDER_REPORT, SOURCE_DESCRIPTION, push_words, word, write,
-};
+use super::{BYE, Event, Packet, RECEIVER_REPORT, SENDER_REPORT, SOURCE_DESCRIPTION, push_words, word, write};
 
 /// Reads a sender or receiver report. `None` when it is truncated or `each` has had enough.
-pub(super) fn read<'a>(
-    packet: &Packet<'a>,
-    each: &mut impl FnMut(Event<'a>) -> Option<()>,
-) -> Option<()> {
+pub(super) fn read<'a>(packet: &Packet<'a>, each: &mut impl FnMut(Event<'a>) -> Option<()>) -> Option<()> {
     let mut rest = packet.body;
     let rest = &mut rest;
     let ssrc = word(rest)?;
@@ -41,10 +36,7 @@ pub(super) fn read<'a>(
 }
 
 /// Reads a BYE; its reason is skipped.
-pub(super) fn read_bye<'a>(
-    packet: &Packet<'a>,
-    each: &mut impl FnMut(Event<'a>) -> Option<()>,
-) -> Option<()> {
+pub(super) fn read_bye<'a>(packet: &Packet<'a>, each: &mut impl FnMut(Event<'a>) -> Option<()>) -> Option<()> {
     let mut rest = packet.body;
     for _ in 0..packet.count {
         let ssrc = word(&mut rest)?;
@@ -74,19 +66,9 @@ pub struct Reception {
 
 /// Appends a sender report without report blocks. `ntp` is in 32.32 fixed-point seconds since 1900, `rtp` the same
 /// moment on the media clock, `octets` counts payload only.
-pub fn write_sender_report(
-    out: &mut Vec<u8>,
-    ssrc: u32,
-    ntp: u64,
-    rtp: u32,
-    packets: u32,
-    octets: u32,
-) {
+pub fn write_sender_report(out: &mut Vec<u8>, ssrc: u32, ntp: u64, rtp: u32, packets: u32, octets: u32) {
     write(out, SENDER_REPORT, 0, |out| {
-        push_words(
-            out,
-            &[ssrc, (ntp >> 32) as u32, ntp as u32, rtp, packets, octets],
-        );
+        push_words(out, &[ssrc, (ntp >> 32) as u32, ntp as u32, rtp, packets, octets]);
     });
 }
 
@@ -97,10 +79,7 @@ pub fn write_receiver_report(out: &mut Vec<u8>, sender: u32, receptions: &[Recep
         push_words(out, &[sender]);
         for r in receptions {
             let loss = u32::from(r.fraction_lost) << 24 | r.lost.cast_unsigned() & 0x00ff_ffff;
-            push_words(
-                out,
-                &[r.ssrc, loss, r.highest, r.jitter, r.last_sr, r.delay],
-            );
+            push_words(out, &[r.ssrc, loss, r.highest, r.jitter, r.last_sr, r.delay]);
         }
     });
 }
@@ -152,11 +131,7 @@ struct Counts {
 impl Statistics {
     /// Nothing received yet. `clock_rate` in Hz.
     pub fn new(clock_rate: u32) -> Self {
-        Self {
-            clock_rate,
-            counts: None,
-            last_sr: None,
-        }
+        Self { clock_rate, counts: None, last_sr: None }
     }
 
     /// A packet came, for the first time or again; `seq` as extended by [`Extender`](crate::wire::seq::Extender).
@@ -184,10 +159,7 @@ impl Statistics {
         if timestamp != counts.timestamp {
             counts.timestamp = timestamp;
             let arrival = ticks(now.saturating_duration_since(counts.epoch), self.clock_rate);
-            counts.measure(
-                arrival.wrapping_sub(timestamp),
-                self.clock_rate.saturating_mul(5).min(MAX_STEP),
-            );
+            counts.measure(arrival.wrapping_sub(timestamp), self.clock_rate.saturating_mul(5).min(MAX_STEP));
         }
     }
 
@@ -198,15 +170,9 @@ impl Statistics {
 
     /// The report block for now; the next one counts its loss from here.
     pub fn reception(&mut self, ssrc: u32, now: Instant) -> Reception {
-        let (last_sr, delay) = self.last_sr.map_or((0, 0), |(ntp, came)| {
-            (ntp, ticks(now.saturating_duration_since(came), 65_536))
-        });
-        let mut reception = Reception {
-            ssrc,
-            last_sr,
-            delay,
-            ..Reception::default()
-        };
+        let (last_sr, delay) =
+            self.last_sr.map_or((0, 0), |(ntp, came)| (ntp, ticks(now.saturating_duration_since(came), 65_536)));
+        let mut reception = Reception { ssrc, last_sr, delay, ..Reception::default() };
         let lost = self.lost();
         if let Some(counts) = &mut self.counts {
             reception.fraction_lost = counts.fraction_lost();
@@ -220,12 +186,7 @@ impl Statistics {
 
     /// Packets that never came; negative when duplicates came.
     pub fn lost(&self) -> i64 {
-        self.counts.as_ref().map_or(0, |counts| {
-            counts
-                .expected()
-                .wrapping_sub(counts.received)
-                .cast_signed()
-        })
+        self.counts.as_ref().map_or(0, |counts| counts.expected().wrapping_sub(counts.received).cast_signed())
     }
 }
 
@@ -238,10 +199,7 @@ impl Counts {
     /// Takes a new transit time into the jitter (RFC 3550 A.8). A step above `limit` is a clock that was set, not
     /// jitter.
     fn measure(&mut self, transit: u32, limit: u32) {
-        let step = transit
-            .wrapping_sub(self.transit)
-            .cast_signed()
-            .unsigned_abs();
+        let step = transit.wrapping_sub(self.transit).cast_signed().unsigned_abs();
         self.transit = transit;
         if step <= limit {
             self.jitter = self.jitter + step - ((self.jitter + 8) >> 4);
@@ -250,15 +208,10 @@ impl Counts {
 
     /// The share lost since the last call, in 1/256 (RFC 3550 A.3).
     fn fraction_lost(&mut self) -> u8 {
-        let (expected, received) = (
-            self.expected() - self.reported.0,
-            self.received - self.reported.1,
-        );
+        let (expected, received) = (self.expected() - self.reported.0, self.received - self.reported.1);
         self.reported = (self.expected(), self.received);
         let lost = expected.saturating_sub(received);
-        (lost * 256)
-            .checked_div(expected)
-            .map_or(0, |fraction| fraction.min(255) as u8)
+        (lost * 256).checked_div(expected).map_or(0, |fraction| fraction.min(255) as u8)
     }
 }
 
@@ -291,13 +244,7 @@ mod tests {
 
         let reception = Statistics::new(48_000).reception(7, now);
 
-        assert_eq!(
-            reception,
-            Reception {
-                ssrc: 7,
-                ..Reception::default()
-            }
-        );
+        assert_eq!(reception, Reception { ssrc: 7, ..Reception::default() });
     }
 
     #[test]
@@ -317,14 +264,8 @@ mod tests {
         let second = statistics.reception(7, now);
         let third = statistics.reception(7, now);
 
-        assert_eq!(
-            (first.fraction_lost, first.lost, first.highest),
-            (64, 25, 599)
-        );
-        assert_eq!(
-            (second.fraction_lost, second.lost, second.highest),
-            (0, 25, 699)
-        );
+        assert_eq!((first.fraction_lost, first.lost, first.highest), (64, 25, 599));
+        assert_eq!((second.fraction_lost, second.lost, second.highest), (0, 25, 699));
         assert_eq!((third.fraction_lost, third.lost), (0, 25));
         assert_eq!(statistics.lost(), 25);
     }
@@ -425,11 +366,7 @@ mod tests {
         let mut statistics = Statistics::new(u32::MAX);
 
         for n in 0..1000_u32 {
-            statistics.arrived(
-                65_536 + u64::from(n),
-                n.wrapping_mul(0x7fff_ffff),
-                start + ms(7) * n,
-            );
+            statistics.arrived(65_536 + u64::from(n), n.wrapping_mul(0x7fff_ffff), start + ms(7) * n);
         }
 
         assert_eq!(statistics.reception(7, start).lost, 0);

@@ -29,11 +29,7 @@ fn oracle<T: packet::Packet + Clone + 'static>(write: impl FnOnce(&mut Vec<u8>))
     let [packet] = &packets[..] else {
         panic!("{} packets", packets.len());
     };
-    packet
-        .as_any()
-        .downcast_ref::<T>()
-        .expect("it is of this type")
-        .clone()
+    packet.as_any().downcast_ref::<T>().expect("it is of this type").clone()
 }
 
 /// One of everything that we read, written by the other implementation, and what it means.
@@ -58,82 +54,32 @@ fn compound() -> (Vec<u8>, Vec<Event<'static>>) {
             reports: reports.clone(),
             ..SenderReport::default()
         }),
-        Box::new(ReceiverReport {
-            ssrc: 2,
-            reports,
-            ..ReceiverReport::default()
-        }),
+        Box::new(ReceiverReport { ssrc: 2, reports, ..ReceiverReport::default() }),
         Box::new(TransportLayerNack {
             sender_ssrc: 2,
             media_ssrc: 7,
             nacks: vec![
-                NackPair {
-                    packet_id: 65_535,
-                    lost_packets: 0x8001,
-                },
-                NackPair {
-                    packet_id: 30,
-                    lost_packets: 0,
-                },
+                NackPair { packet_id: 65_535, lost_packets: 0x8001 },
+                NackPair { packet_id: 30, lost_packets: 0 },
             ],
         }),
-        Box::new(PictureLossIndication {
-            sender_ssrc: 2,
-            media_ssrc: 0,
-        }),
+        Box::new(PictureLossIndication { sender_ssrc: 2, media_ssrc: 0 }),
         Box::new(FullIntraRequest {
             sender_ssrc: 2,
             media_ssrc: 0,
-            fir: vec![
-                FirEntry {
-                    ssrc: 8,
-                    sequence_number: 1,
-                },
-                FirEntry {
-                    ssrc: 9,
-                    sequence_number: 2,
-                },
-            ],
+            fir: vec![FirEntry { ssrc: 8, sequence_number: 1 }, FirEntry { ssrc: 9, sequence_number: 2 }],
         }),
-        Box::new(ReceiverEstimatedMaximumBitrate {
-            sender_ssrc: 2,
-            bitrate: 3_000_000.0,
-            ssrcs: vec![8, 9],
-        }),
-        Box::new(Goodbye {
-            sources: vec![11, 12],
-            reason: "gone".into(),
-        }),
+        Box::new(ReceiverEstimatedMaximumBitrate { sender_ssrc: 2, bitrate: 3_000_000.0, ssrcs: vec![8, 9] }),
+        Box::new(Goodbye { sources: vec![11, 12], reason: "gone".into() }),
     ];
-    let heard = Event::Report {
-        about: 21,
-        fraction_lost: 22,
-        lost: -2,
-        highest: 23,
-        jitter: 24,
-        last_sr: 25,
-        delay: 26,
-    };
+    let heard =
+        Event::Report { about: 21, fraction_lost: 22, lost: -2, highest: 23, jitter: 24, last_sr: 25, delay: 26 };
     let events = vec![
-        Event::SenderReport {
-            ssrc: 1,
-            ntp: 0x0102_0304_0506_0708,
-            rtp: 3,
-            packets: 4,
-            octets: 5,
-        },
+        Event::SenderReport { ssrc: 1, ntp: 0x0102_0304_0506_0708, rtp: 3, packets: 4, octets: 5 },
         heard,
         heard,
-        Event::Nack {
-            about: 7,
-            packet_id: 65_535,
-            bitmap: 0x8001,
-        },
-        Event::Nack {
-            about: 7,
-            packet_id: 30,
-            bitmap: 0,
-        },
+        Event::Nack { about: 7, packet_id: 65_535, bitmap: 0x8001 },
+        Event::Nack { about: 7, packet_id: 30, bitmap: 0 },
         Event::Pli { about: 0 },
         Event::Fir { about: 8 },
         Event::Fir { about: 9 },
@@ -178,9 +124,7 @@ fn types_that_we_do_not_use_are_skipped() {
         &[0x80, 204, 0, 1, 0, 0, 0, 1][..],
         &[0x80, 207, 0, 1, 0, 0, 0, 1],
         &[0x82, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3],
-        &[
-            0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, b'G', b'O', b'O', b'G',
-        ],
+        &[0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, b'G', b'O', b'O', b'G'],
         &[0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 9],
     ]
     .concat();
@@ -190,19 +134,13 @@ fn types_that_we_do_not_use_are_skipped() {
 
 #[test]
 fn padding_is_removed() {
-    let nack = [
-        0xa1, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 9, 0, 7, 0, 0, 0, 0, 0, 4,
-    ];
+    let nack = [0xa1, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 9, 0, 7, 0, 0, 0, 0, 0, 4];
     let with_count = |count| {
         let mut datagram = nack;
         datagram[19] = count;
         datagram
     };
-    let expected = vec![Event::Nack {
-        about: 9,
-        packet_id: 7,
-        bitmap: 0,
-    }];
+    let expected = vec![Event::Nack { about: 9, packet_id: 7, bitmap: 0 }];
 
     assert_eq!(events(&nack), (expected, true));
     for count in [0, 3, 17, 20, 255] {
@@ -214,25 +152,11 @@ fn padding_is_removed() {
 fn other_versions_and_lying_counts_are_malformed() {
     let cases: [(&str, &[u8]); 6] = [
         ("version 1", &[0x41, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 9]),
-        (
-            "31 reports that are not there",
-            &[0x9f, 201, 0, 1, 0, 0, 0, 1],
-        ),
+        ("31 reports that are not there", &[0x9f, 201, 0, 1, 0, 0, 0, 1]),
         ("1 leaves, none is named", &[0x81, 203, 0, 0]),
-        (
-            "REMB for 255 sources",
-            &[
-                0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 255, 0, 0, 1,
-            ],
-        ),
-        (
-            "half an entry",
-            &[0x84, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9],
-        ),
-        (
-            "transport feedback without status",
-            &[0x8f, 205, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9],
-        ),
+        ("REMB for 255 sources", &[0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 255, 0, 0, 1]),
+        ("half an entry", &[0x84, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9]),
+        ("transport feedback without status", &[0x8f, 205, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9]),
     ];
 
     for (what, datagram) in cases {
@@ -256,12 +180,9 @@ fn after_256_items_the_rest_is_not_read() {
 fn a_remb_beyond_64_bits_is_the_largest_number() {
     let remb = |exponent: u32, mantissa: u32| {
         let [a, b, c, d] = (exponent << 18 | mantissa).to_be_bytes();
-        let datagram = [
-            0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', a, b, c, d,
-        ];
+        let datagram = [0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', a, b, c, d];
         let mut bitrate = None;
-        assert!(read(&datagram, |event| bitrate =
-            Some(event == Event::Remb { bitrate: u64::MAX })));
+        assert!(read(&datagram, |event| bitrate = Some(event == Event::Remb { bitrate: u64::MAX })));
         bitrate.expect("there is one")
     };
 
@@ -271,34 +192,15 @@ fn a_remb_beyond_64_bits_is_the_largest_number() {
 
 #[test]
 fn sender_reports_are_understood() {
-    let report: SenderReport =
-        oracle(|out| write_sender_report(out, 1, 0x0102_0304_0506_0708, 2, 3, 4));
+    let report: SenderReport = oracle(|out| write_sender_report(out, 1, 0x0102_0304_0506_0708, 2, 3, 4));
 
-    assert_eq!(
-        (report.ssrc, report.ntp_time, report.rtp_time),
-        (1, 0x0102_0304_0506_0708, 2)
-    );
-    assert_eq!(
-        (
-            report.packet_count,
-            report.octet_count,
-            report.reports.len()
-        ),
-        (3, 4, 0)
-    );
+    assert_eq!((report.ssrc, report.ntp_time, report.rtp_time), (1, 0x0102_0304_0506_0708, 2));
+    assert_eq!((report.packet_count, report.octet_count, report.reports.len()), (3, 4, 0));
 }
 
 #[test]
 fn receiver_reports_are_understood() {
-    let reception = Reception {
-        ssrc: 1,
-        fraction_lost: 2,
-        lost: -3,
-        highest: 4,
-        jitter: 5,
-        last_sr: 6,
-        delay: 7,
-    };
+    let reception = Reception { ssrc: 1, fraction_lost: 2, lost: -3, highest: 4, jitter: 5, last_sr: 6, delay: 7 };
 
     let report: ReceiverReport = oracle(|out| write_receiver_report(out, 9, &[reception; 40]));
 
@@ -343,26 +245,16 @@ fn the_short_messages_are_understood() {
 
     let fir: FullIntraRequest = oracle(|out| write_fir(out, 1, 2, 3));
     assert_eq!((fir.sender_ssrc, fir.media_ssrc), (1, 0));
-    assert_eq!(
-        fir.fir,
-        [FirEntry {
-            ssrc: 2,
-            sequence_number: 3
-        }]
-    );
+    assert_eq!(fir.fir, [FirEntry { ssrc: 2, sequence_number: 3 }]);
 }
 
 #[test]
 fn bitrates_keep_18_bits() {
     for bitrate in [1, 0x3_ffff, 0x4_0000, 3_000_000, 2_500_000_000_u64] {
-        let remb: ReceiverEstimatedMaximumBitrate =
-            oracle(|out| write_remb(out, 1, bitrate, &[2, 3]));
+        let remb: ReceiverEstimatedMaximumBitrate = oracle(|out| write_remb(out, 1, bitrate, &[2, 3]));
 
         assert_eq!((remb.sender_ssrc, remb.ssrcs), (1, vec![2, 3]));
-        assert!(
-            (f64::from(remb.bitrate) - bitrate as f64).abs() <= bitrate as f64 / 131_072.0,
-            "{bitrate}"
-        );
+        assert!((f64::from(remb.bitrate) - bitrate as f64).abs() <= bitrate as f64 / 131_072.0, "{bitrate}");
     }
     // The other implementation takes 0 for 2^23.
     let mut out = Vec::new();
@@ -370,15 +262,7 @@ fn bitrates_keep_18_bits() {
     assert_eq!(events(&out), (vec![Event::Remb { bitrate: 0 }], true));
     out.clear();
     write_remb(&mut out, 1, u64::MAX, &[4; 300]);
-    assert_eq!(
-        events(&out),
-        (
-            vec![Event::Remb {
-                bitrate: 0x3_ffff << 46
-            }],
-            true
-        )
-    );
+    assert_eq!(events(&out), (vec![Event::Remb { bitrate: 0x3_ffff << 46 }], true));
 }
 
 #[test]
@@ -391,14 +275,7 @@ fn writers_append_to_a_compound_packet() {
     write_nack(&mut out, 1, 2, &[]);
     write_pli(&mut out, 1, 2);
 
-    let expected = vec![
-        Event::Nack {
-            about: 2,
-            packet_id: 7,
-            bitmap: 0,
-        },
-        Event::Pli { about: 2 },
-    ];
+    let expected = vec![Event::Nack { about: 2, packet_id: 7, bitmap: 0 }, Event::Pli { about: 2 }];
     assert_eq!(events(&out[5..]), (expected, true));
 }
 

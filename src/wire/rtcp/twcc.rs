@@ -24,14 +24,7 @@ pub struct Arrivals {
 impl Arrivals {
     /// Nothing recorded. `sender` is our SSRC in the messages.
     pub fn new(sender: u32) -> Self {
-        Self {
-            sender,
-            extender: Extender::default(),
-            base: 0,
-            times: VecDeque::new(),
-            reported: 0,
-            messages: 0,
-        }
+        Self { sender, extender: Extender::default(), base: 0, times: VecDeque::new(), reported: 0, messages: 0 }
     }
 
     /// A packet came, `at_micros` after some fixed start; of duplicates the first counts. A jump over more than 512
@@ -107,12 +100,8 @@ impl Arrivals {
         let Some(reference) = reference else {
             return;
         };
-        let words = [
-            self.sender,
-            about,
-            u32::from(first) << 16 | count as u32,
-            reference << 8 | u32::from(self.messages),
-        ];
+        let words =
+            [self.sender, about, u32::from(first) << 16 | count as u32, reference << 8 | u32::from(self.messages)];
         self.messages = self.messages.wrapping_add(1);
         let start = out.len();
         write(out, TRANSPORT_FEEDBACK, TRANSPORT_CC, |out| {

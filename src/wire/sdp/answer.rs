@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 
 use super::negotiate::Side;
 use super::section::{Direction, Encoding, Layer, Offered};
-use super::{
-    DtlsRole, ExtensionIds, Feedback, Fingerprint, Format, Hash, Kind, Local, Offer, Section,
-};
+use super::{DtlsRole, ExtensionIds, Feedback, Fingerprint, Format, Hash, Kind, Local, Offer, Section};
 
 /// The answer that accepts `sections`, and no others of the offer.
 pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side: Side) -> String {
@@ -14,10 +12,7 @@ pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side
     let order = transport_order(offer, sections);
     session(&mut lines, offer, local, &order);
     for offered in &offer.sections {
-        let Some(section) = sections
-            .iter()
-            .find(|section| section.index == offered.index)
-        else {
+        let Some(section) = sections.iter().find(|section| section.index == offered.index) else {
             rejected(&mut lines, offered);
             continue;
         };
@@ -36,10 +31,7 @@ pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side
         }
         simulcast(&mut lines, offered, section);
         // Candidates belong to the transport: only the tagged section has them (RFC 9143 §7.3.1).
-        if order
-            .first()
-            .is_some_and(|tagged| tagged.index == offered.index)
-        {
+        if order.first().is_some_and(|tagged| tagged.index == offered.index) {
             candidate_lines(&mut lines, local.candidates);
         }
     }
@@ -47,23 +39,13 @@ pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side
 }
 
 /// The client's layers that we can accept: those not restricted to formats that we refuse.
-pub(super) fn layers<'a>(
-    offered: &'a Offered,
-    formats: &'a [Format],
-) -> impl Iterator<Item = &'a Layer> {
-    offered
-        .layers
-        .iter()
-        .filter(|layer| restrictions(layer, formats).is_some())
+pub(super) fn layers<'a>(offered: &'a Offered, formats: &'a [Format]) -> impl Iterator<Item = &'a Layer> {
+    offered.layers.iter().filter(|layer| restrictions(layer, formats).is_some())
 }
 
 /// The accepted sections in the order of the offer's BUNDLE group: the first is the tagged one (RFC 9143 §7.3.1).
 fn transport_order<'a>(offer: &'a Offer, sections: &[Section]) -> Vec<&'a Offered> {
-    let accepted = |offered: &&Offered| {
-        sections
-            .iter()
-            .any(|section| section.index == offered.index)
-    };
+    let accepted = |offered: &&Offered| sections.iter().any(|section| section.index == offered.index);
     let mut order: Vec<&Offered> = offer.sections.iter().filter(accepted).collect();
     order.sort_by_key(|offered| offered.place);
     order
@@ -87,10 +69,7 @@ impl Lines {
 /// Everything before the first `m=`.
 fn session(lines: &mut Lines, offer: &Offer, local: &Local<'_>, order: &[&Offered]) {
     lines.push("v=0");
-    lines.push(&format!(
-        "o=tribune {} 1 IN IP4 127.0.0.1",
-        local.session_id
-    ));
+    lines.push(&format!("o=tribune {} 1 IN IP4 127.0.0.1", local.session_id));
     lines.push("s=-");
     lines.push("t=0 0");
     if offer.has_bundle {
@@ -106,10 +85,7 @@ fn session(lines: &mut Lines, offer: &Offer, local: &Local<'_>, order: &[&Offere
 
 /// A section that is not accepted: port 0, and one format because the grammar wants one (RFC 3264 §6).
 fn rejected(lines: &mut Lines, offered: &Offered) {
-    lines.push(&format!(
-        "m={} 0 {} {}",
-        offered.media, offered.proto, offered.first_format
-    ));
+    lines.push(&format!("m={} 0 {} {}", offered.media, offered.proto, offered.first_format));
     lines.push("c=IN IP4 0.0.0.0");
     mid(lines, offered);
     lines.push("a=inactive");
@@ -124,12 +100,7 @@ fn head(lines: &mut Lines, offered: &Offered, section: &Section) {
         .flatten()
         .map(|payload_type| payload_type.to_string())
         .collect();
-    lines.push(&format!(
-        "m={} 9 {} {}",
-        offered.media,
-        offered.proto,
-        types.join(" ")
-    ));
+    lines.push(&format!("m={} 9 {} {}", offered.media, offered.proto, types.join(" ")));
     lines.push("c=IN IP4 0.0.0.0");
     mid(lines, offered);
 }
@@ -170,11 +141,7 @@ fn fingerprint(fingerprint: &Fingerprint) -> String {
         Hash::Sha384 => "sha-384",
         Hash::Sha512 => "sha-512",
     };
-    let bytes: Vec<String> = fingerprint
-        .value
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
+    let bytes: Vec<String> = fingerprint.value.iter().map(|byte| format!("{byte:02X}")).collect();
     format!("a=fingerprint:{hash} {}", bytes.join(":"))
 }
 
@@ -209,11 +176,7 @@ fn extensions(lines: &mut Lines, offered: &Offered, ids: &ExtensionIds) {
         ids.dependency_descriptor,
     ];
     for extension in &offered.extensions {
-        if !agreed
-            .iter()
-            .flatten()
-            .any(|id| u16::from(*id) == extension.id)
-        {
+        if !agreed.iter().flatten().any(|id| u16::from(*id) == extension.id) {
             continue;
         }
         // Who sends here receives there (RFC 8285 §6).
@@ -224,21 +187,13 @@ fn extensions(lines: &mut Lines, offered: &Offered, ids: &ExtensionIds) {
             Some(Direction::RecvOnly) => "/sendonly",
             Some(Direction::Inactive) => "/inactive",
         };
-        lines.push(&format!(
-            "a=extmap:{}{direction} {}",
-            extension.id, extension.uri
-        ));
+        lines.push(&format!("a=extmap:{}{direction} {}", extension.id, extension.uri));
     }
 }
 
 /// An accepted payload type, and that of its retransmissions.
 fn payload(lines: &mut Lines, offered: &Offered, format: &Format) {
-    let find = |wanted: u8| {
-        offered
-            .payloads
-            .iter()
-            .find(move |payload| payload.payload_type == wanted)
-    };
+    let find = |wanted: u8| offered.payloads.iter().find(move |payload| payload.payload_type == wanted);
     if let Some(payload) = find(format.payload_type) {
         encoding(lines, payload);
     }
@@ -252,11 +207,7 @@ fn payload(lines: &mut Lines, offered: &Offered, format: &Format) {
 fn encoding(lines: &mut Lines, payload: &Encoding) {
     let payload_type = payload.payload_type;
     if payload.rtpmap.is_empty() {
-        lines.push(&format!(
-            "a=rtpmap:{payload_type} {}/{}",
-            payload.name.to_ascii_uppercase(),
-            payload.clock_rate
-        ));
+        lines.push(&format!("a=rtpmap:{payload_type} {}/{}", payload.name.to_ascii_uppercase(), payload.clock_rate));
     } else {
         lines.push(&format!("a=rtpmap:{payload_type} {}", payload.rtpmap));
     }
@@ -284,39 +235,24 @@ fn simulcast(lines: &mut Lines, offered: &Offered, section: &Section) {
     if section.rids.is_empty() {
         return;
     }
-    for layer in offered
-        .layers
-        .iter()
-        .filter(|layer| section.rids.contains(&layer.rid))
-    {
+    for layer in offered.layers.iter().filter(|layer| section.rids.contains(&layer.rid)) {
         let restrictions = restrictions(layer, &section.formats).unwrap_or_default();
         let separator = if restrictions.is_empty() { "" } else { " " };
-        lines.push(&format!(
-            "a=rid:{} recv{separator}{restrictions}",
-            layer.rid
-        ));
+        lines.push(&format!("a=rid:{} recv{separator}{restrictions}", layer.rid));
     }
     lines.push(&format!("a=simulcast:recv {}", section.rids.join(";")));
 }
 
-/// A layer's restrictions as offered, with only accepted payload types in `pt=` (RFC 8851 §6); `None` when that leaves none.
+/// A layer's restrictions as offered, with only accepted payload types in `pt=` (RFC 8851 §6); `None` when
+/// that leaves none.
 fn restrictions(layer: &Layer, formats: &[Format]) -> Option<String> {
     let mut kept = Vec::new();
-    for restriction in layer
-        .restrictions
-        .split(';')
-        .map(str::trim)
-        .filter(|restriction| !restriction.is_empty())
-    {
+    for restriction in layer.restrictions.split(';').map(str::trim).filter(|restriction| !restriction.is_empty()) {
         let Some(types) = restriction.strip_prefix("pt=") else {
             kept.push(restriction.to_owned());
             continue;
         };
-        let accepted = |word: &&str| {
-            formats
-                .iter()
-                .any(|format| word.parse() == Ok(format.payload_type))
-        };
+        let accepted = |word: &&str| formats.iter().any(|format| word.parse() == Ok(format.payload_type));
         let types: Vec<&str> = types.split(',').map(str::trim).filter(accepted).collect();
         if types.is_empty() {
             return None;
@@ -335,10 +271,7 @@ fn candidate_lines(lines: &mut Lines, candidates: &[SocketAddr]) {
         // RFC 8445 §5.1.2.1 with type preference 126 (host), falling local preference and component 1.
         let priority = (126 << 24) + (u32::from(u16::MAX - index) << 8) + (256 - 1);
         let (ip, port) = (address.ip(), address.port());
-        lines.push(&format!(
-            "a=candidate:{} 1 udp {priority} {ip} {port} typ host",
-            u32::from(index) + 1
-        ));
+        lines.push(&format!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", u32::from(index) + 1));
     }
     lines.push("a=end-of-candidates");
 }

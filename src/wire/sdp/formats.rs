@@ -5,13 +5,8 @@ use super::{Codec, Format, Kind, Section};
 
 /// The format of a viewer's section that can carry what the presenter sends.
 pub fn pick_format<'a>(section: &'a Section, sent: &Format) -> Option<&'a Format> {
-    let ranked = section
-        .formats
-        .iter()
-        .filter_map(|format| Some((distance(format, sent)?, format)));
-    ranked
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, format)| format)
+    let ranked = section.formats.iter().filter_map(|format| Some((distance(format, sent)?, format)));
+    ranked.min_by_key(|(distance, _)| *distance).map(|(_, format)| format)
 }
 
 /// How far a viewer's format is from what the presenter sends: 0 is the same thing, `None` cannot carry it.
@@ -57,21 +52,18 @@ pub(super) fn known_formats(section: &Offered) -> Vec<Format> {
     formats
 }
 
-/// The index of a format that another one of the same codec can stand in for, or else of the last one; `None` when there
-/// is only one left.
+/// The index of a format that another one of the same codec can stand in for, or else of the last one;
+/// `None` when there is only one left.
 pub(super) fn least_preferred(formats: &[Format]) -> Option<usize> {
     let redundant = |index: &usize| {
         let (before, rest) = formats.split_at_checked(*index).unwrap_or_default();
-        rest.first()
-            .is_some_and(|format| before.iter().any(|other| other.codec == format.codec))
+        rest.first().is_some_and(|format| before.iter().any(|other| other.codec == format.codec))
     };
-    (1..formats.len())
-        .rev()
-        .find(redundant)
-        .or_else(|| formats.len().checked_sub(1).filter(|last| *last > 0))
+    (1..formats.len()).rev().find(redundant).or_else(|| formats.len().checked_sub(1).filter(|last| *last > 0))
 }
 
-/// Whether the payload type can be told from RTCP on the same port: the marker bit makes 64–95 look like it (RFC 5761 §4).
+/// Whether the payload type can be told from RTCP on the same port: the marker bit makes 64–95 look
+/// like it (RFC 5761 §4).
 fn can_share_port(payload_type: u8) -> bool {
     !(64..=95).contains(&payload_type)
 }
@@ -83,8 +75,7 @@ fn format(section: &Offered, payload: &Encoding) -> Option<Format> {
         rtx.name == "rtx"
             && rtx.clock_rate == payload.clock_rate
             && can_share_port(rtx.payload_type)
-            && parameter(&rtx.fmtp, "apt")
-                .is_some_and(|apt| apt.parse() == Ok(payload.payload_type))
+            && parameter(&rtx.fmtp, "apt").is_some_and(|apt| apt.parse() == Ok(payload.payload_type))
     });
     can_share_port(payload.payload_type).then(|| Format {
         payload_type: payload.payload_type,
@@ -159,17 +150,9 @@ impl Variant {
             Codec::Av1 => Some(Profile::Number(number("profile").unwrap_or(0))),
             Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma | Codec::Vp8 => None,
         };
-        let packetization_mode = if format.codec == Codec::H264 {
-            number("packetization-mode").unwrap_or(0)
-        } else {
-            0
-        };
-        Self {
-            codec: format.codec,
-            profile,
-            packetization_mode,
-            channels: format.channels,
-        }
+        let packetization_mode =
+            if format.codec == Codec::H264 { number("packetization-mode").unwrap_or(0) } else { 0 };
+        Self { codec: format.codec, profile, packetization_mode, channels: format.channels }
     }
 
     /// Its H.264 profile without constraints.

@@ -67,11 +67,7 @@ pub(super) fn read(text: &str) -> Result<Description, Refusal> {
         let read = plain.get(..position).unwrap_or_default();
         let index = read.matches('\n').count().saturating_sub(1);
         let (number, line) = lines.get(index).copied().unwrap_or((1, ""));
-        let wanted = if line.starts_with('m') {
-            "m=<media> <port> <proto> <formats>"
-        } else {
-            "v=0"
-        };
+        let wanted = if line.starts_with('m') { "m=<media> <port> <proto> <formats>" } else { "v=0" };
         return Err(malformed(number, line, wanted));
     };
 
@@ -92,9 +88,7 @@ pub(super) fn read(text: &str) -> Result<Description, Refusal> {
         })
         .collect();
     if media.is_empty() {
-        return Err(Refusal::Malformed(
-            "no media section: found no m= line".into(),
-        ));
+        return Err(Refusal::Malformed("no media section: found no m= line".into()));
     }
     Ok(Description { session, media })
 }
@@ -102,10 +96,7 @@ pub(super) fn read(text: &str) -> Result<Description, Refusal> {
 /// The lines that matter with their numbers; others are replaced or left out.
 fn relevant_lines(text: &str) -> Result<Vec<(usize, &str)>, Refusal> {
     if text.len() > MAX_SIZE {
-        return Err(Refusal::Malformed(format!(
-            "{} bytes of SDP, at most {MAX_SIZE} are read",
-            text.len()
-        )));
+        return Err(Refusal::Malformed(format!("{} bytes of SDP, at most {MAX_SIZE} are read", text.len())));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Vec::new();
@@ -130,11 +121,7 @@ fn relevant_lines(text: &str) -> Result<Vec<(usize, &str)>, Refusal> {
             Some(b'm') => {
                 sections += 1;
                 if sections > MAX_SECTIONS {
-                    return Err(malformed(
-                        number,
-                        line,
-                        &format!("at most {MAX_SECTIONS} media sections"),
-                    ));
+                    return Err(malformed(number, line, &format!("at most {MAX_SECTIONS} media sections")));
                 }
                 lines.push((number, line));
             }
@@ -143,9 +130,7 @@ fn relevant_lines(text: &str) -> Result<Vec<(usize, &str)>, Refusal> {
         }
     }
     match HEADER.get(lines.len()) {
-        Some(wanted) => Err(Refusal::Malformed(format!(
-            "not a session description: it ends before `{wanted}`"
-        ))),
+        Some(wanted) => Err(Refusal::Malformed(format!("not a session description: it ends before `{wanted}`"))),
         None => Ok(lines),
     }
 }
@@ -153,16 +138,9 @@ fn relevant_lines(text: &str) -> Result<Vec<(usize, &str)>, Refusal> {
 /// `<letter>=`, not too long, nothing that could break a line of our answer.
 fn check_line(number: usize, line: &str) -> Result<(), Refusal> {
     if line.len() > MAX_LINE {
-        return Err(malformed(
-            number,
-            line,
-            &format!("at most {MAX_LINE} bytes in a line"),
-        ));
+        return Err(malformed(number, line, &format!("at most {MAX_LINE} bytes in a line")));
     }
-    if line
-        .chars()
-        .any(|character| character.is_control() && character != '\t')
-    {
+    if line.chars().any(|character| character.is_control() && character != '\t') {
         return Err(malformed(number, line, "no control characters"));
     }
     match line.as_bytes() {
@@ -173,10 +151,7 @@ fn check_line(number: usize, line: &str) -> Result<(), Refusal> {
 
 /// The numbers of those lines that start with `prefix`.
 fn numbers_of<'a>(lines: &'a [(usize, &str)], prefix: &'a str) -> impl Iterator<Item = usize> + 'a {
-    lines
-        .iter()
-        .filter(move |(_, line)| line.starts_with(prefix))
-        .map(|(number, _)| *number)
+    lines.iter().filter(move |(_, line)| line.starts_with(prefix)).map(|(number, _)| *number)
 }
 
 /// Attributes with their line numbers.
@@ -193,24 +168,13 @@ fn attributes(raw: Vec<RawAttribute>, lines: &mut impl Iterator<Item = usize>) -
 /// What was found in a line and what was wanted there.
 pub(super) fn malformed(line: usize, found: &str, wanted: &str) -> Refusal {
     // A password is a password even when it is a bad one.
-    let found = if found.starts_with(PASSWORD) {
-        "a=ice-pwd:…"
-    } else {
-        found
-    };
-    Refusal::Malformed(format!(
-        "line {line}: found `{}`, wanted {wanted}",
-        excerpt(found)
-    ))
+    let found = if found.starts_with(PASSWORD) { "a=ice-pwd:…" } else { found };
+    Refusal::Malformed(format!("line {line}: found `{}`, wanted {wanted}", excerpt(found)))
 }
 
 /// A stranger's text, short and printable.
 pub(super) fn excerpt(text: &str) -> String {
-    let mut excerpt: String = text
-        .chars()
-        .take(EXCERPT)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut excerpt: String = text.chars().take(EXCERPT).flat_map(char::escape_debug).collect();
     if text.chars().nth(EXCERPT).is_some() {
         excerpt.push('…');
     }

@@ -54,10 +54,7 @@ pub enum Codec {
 
 /// Feedback messages that both ends speak for a format (RFC 4585 §4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "a set of messages, each there or not there"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of messages, each there or not there")]
 pub struct Feedback {
     /// `nack`
     pub nack: bool,

@@ -33,16 +33,8 @@ impl Offer {
         for (index, media) in description.media.into_iter().enumerate() {
             let line = media.line;
             let section = Offered::read(index, media, &session)?;
-            if !section.mid.is_empty()
-                && sections
-                    .iter()
-                    .any(|other: &Offered| other.mid == section.mid)
-            {
-                return Err(grammar::malformed(
-                    line,
-                    &format!("a=mid:{}", section.mid),
-                    "every mid once",
-                ));
+            if !section.mid.is_empty() && sections.iter().any(|other: &Offered| other.mid == section.mid) {
+                return Err(grammar::malformed(line, &format!("a=mid:{}", section.mid), "every mid once"));
             }
             sections.push(section);
         }
@@ -54,47 +46,31 @@ impl Offer {
                 None => Some(section.index),
             };
             // Some clients put bundled sections at port 0 without a=bundle-only, but with transport lines.
-            let with_others =
-                bundle.is_some() && section.place.is_some() && section.transport.has_ice();
+            let with_others = bundle.is_some() && section.place.is_some() && section.transport.has_ice();
             section.rejected = section.port == 0 && !section.bundle_only && !with_others;
         }
         let remote = Remote::find(&places(&sections, bundle.as_deref(), &session_transport))?;
-        let allow_mixed = session
-            .iter()
-            .any(|attribute| attribute.key == "extmap-allow-mixed");
-        Ok(Self {
-            sections,
-            has_bundle: bundle.is_some(),
-            allow_mixed,
-            remote,
-        })
+        let allow_mixed = session.iter().any(|attribute| attribute.key == "extmap-allow-mixed");
+        Ok(Self { sections, has_bundle: bundle.is_some(), allow_mixed, remote })
     }
 }
 
 /// The mids of the first BUNDLE group (RFC 9143 §7.2). Mids that name no section do no harm: FFmpeg writes them.
 fn bundle(session: &[Attribute]) -> Option<Vec<&str>> {
-    session
-        .iter()
-        .filter(|attribute| attribute.key == "group")
-        .find_map(|attribute| {
-            let (semantics, mids) = split_word(&attribute.value);
-            let mids: Vec<&str> = mids.split_whitespace().collect();
-            (semantics == "BUNDLE" && !mids.is_empty()).then_some(mids)
-        })
+    session.iter().filter(|attribute| attribute.key == "group").find_map(|attribute| {
+        let (semantics, mids) = split_word(&attribute.value);
+        let mids: Vec<&str> = mids.split_whitespace().collect();
+        (semantics == "BUNDLE" && !mids.is_empty()).then_some(mids)
+    })
 }
 
 /// Where to look for ICE and DTLS lines: the tagged section (RFC 9143 §7.3.1), then any other, then the session alone.
 fn places(sections: &[Offered], bundle: Option<&[&str]>, session: &Transport) -> Vec<Transport> {
-    let tagged = bundle.and_then(|mids| {
-        mids.iter()
-            .find_map(|mid| sections.iter().find(|section| section.mid == *mid))
-    });
+    let tagged =
+        bundle.and_then(|mids| mids.iter().find_map(|mid| sections.iter().find(|section| section.mid == *mid)));
     let others = sections.iter().filter(|section| !section.rejected);
-    let mut places: Vec<Transport> = tagged
-        .into_iter()
-        .chain(others)
-        .map(|section| section.transport.or(session))
-        .collect();
+    let mut places: Vec<Transport> =
+        tagged.into_iter().chain(others).map(|section| section.transport.or(session)).collect();
     places.push(session.clone());
     places
 }

@@ -6,10 +6,7 @@ use super::{Feedback, Kind, Refusal, Source};
 
 /// A media section as offered.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "most are attributes without a value: there or not there"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "most are attributes without a value: there or not there")]
 pub(super) struct Offered {
     /// Index of its `m=` line, from 0.
     pub(super) index: usize,
@@ -118,11 +115,7 @@ impl Offered {
         let mut section = Self {
             index,
             kind,
-            payloads: if kind.is_some() {
-                payloads(&media)?
-            } else {
-                Vec::new()
-            },
+            payloads: if kind.is_some() { payloads(&media)? } else { Vec::new() },
             media: media.name,
             proto: media.proto,
             first_format: media.formats.into_iter().next().unwrap_or_default(),
@@ -177,10 +170,7 @@ impl Offered {
         }
         match attribute.key.as_str() {
             "mid" => {
-                if value.is_empty()
-                    || value.len() > MAX_MID
-                    || !value.bytes().all(|byte| byte.is_ascii_graphic())
-                {
+                if value.is_empty() || value.len() > MAX_MID || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(attribute.malformed("a mid of 1–64 visible ASCII characters"));
                 }
                 value.clone_into(&mut self.mid);
@@ -209,11 +199,7 @@ impl Offered {
     /// `a=rtpmap:<payload type> <name>/<clock rate>[/<channels>]`; the first one of a payload type counts.
     fn rtpmap(&mut self, attribute: &Attribute) -> Result<(), Refusal> {
         let (payload_type, encoding) = split_word(&attribute.value);
-        let Some(payload) = self
-            .payloads
-            .iter_mut()
-            .find(|payload| is(payload_type, payload))
-        else {
+        let Some(payload) = self.payloads.iter_mut().find(|payload| is(payload_type, payload)) else {
             return Ok(());
         };
         if payload.clock_rate != 0 && !payload.rtpmap.is_empty() {
@@ -221,13 +207,8 @@ impl Offered {
         }
         let mut parts = encoding.split('/');
         let name = parts.next().unwrap_or_default();
-        let clock_rate = parts
-            .next()
-            .and_then(|clock| clock.parse().ok())
-            .filter(|clock| *clock > 0);
-        let Some(clock_rate) =
-            clock_rate.filter(|_| !name.is_empty() && encoding.len() <= MAX_ENCODING)
-        else {
+        let clock_rate = parts.next().and_then(|clock| clock.parse().ok()).filter(|clock| *clock > 0);
+        let Some(clock_rate) = clock_rate.filter(|_| !name.is_empty() && encoding.len() <= MAX_ENCODING) else {
             return Err(attribute.malformed("<payload type> <name>/<clock rate>[/<channels>]"));
         };
         encoding.clone_into(&mut payload.rtpmap);
@@ -240,11 +221,7 @@ impl Offered {
     /// `a=fmtp:<payload type> <parameters>`
     fn fmtp(&mut self, value: &str) {
         let (payload_type, parameters) = split_word(value);
-        let Some(payload) = self
-            .payloads
-            .iter_mut()
-            .find(|payload| is(payload_type, payload))
-        else {
+        let Some(payload) = self.payloads.iter_mut().find(|payload| is(payload_type, payload)) else {
             return;
         };
         if payload.fmtp.is_empty() {
@@ -284,24 +261,13 @@ impl Offered {
 fn payloads(media: &Media) -> Result<Vec<Encoding>, Refusal> {
     let mut payloads: Vec<Encoding> = Vec::new();
     for format in &media.formats {
-        let Some(payload_type) = format
-            .parse::<u8>()
-            .ok()
-            .filter(|payload_type| *payload_type < 128)
-        else {
+        let Some(payload_type) = format.parse::<u8>().ok().filter(|payload_type| *payload_type < 128) else {
             if !media.proto.contains("RTP/") {
                 continue;
             }
-            return Err(super::grammar::malformed(
-                media.line,
-                format,
-                "a payload type (0–127)",
-            ));
+            return Err(super::grammar::malformed(media.line, format, "a payload type (0–127)"));
         };
-        if payloads
-            .iter()
-            .any(|payload| payload.payload_type == payload_type)
-        {
+        if payloads.iter().any(|payload| payload.payload_type == payload_type) {
             continue;
         }
         let (name, clock_rate) = match payload_type {
@@ -342,19 +308,13 @@ fn direction(word: &str) -> Option<Direction> {
 /// `a=extmap:<id>[/<direction>] <uri> [<attributes>]` (RFC 8285 §8)
 fn extension(attribute: &Attribute) -> Result<Extension, Refusal> {
     let (id, rest) = split_word(&attribute.value);
-    let (id, way) = id
-        .split_once('/')
-        .map_or((id, None), |(id, way)| (id, Some(way)));
+    let (id, way) = id.split_once('/').map_or((id, None), |(id, way)| (id, Some(way)));
     let (uri, _) = split_word(rest);
     let way_known = way.is_none_or(|way| direction(way).is_some());
     let (Ok(id), false, true) = (id.parse(), uri.is_empty(), way_known) else {
         return Err(attribute.malformed("<id>[/<direction>] <uri>"));
     };
-    Ok(Extension {
-        id,
-        direction: way.and_then(direction),
-        uri: uri.to_owned(),
-    })
+    Ok(Extension { id, direction: way.and_then(direction), uri: uri.to_owned() })
 }
 
 /// `a=rid:<id> send [<restrictions>]` (RFC 8851 §10); layers that the client would receive are none of ours.
@@ -362,10 +322,7 @@ fn layer(value: &str) -> Option<Layer> {
     let (rid, rest) = split_word(value);
     let (way, restrictions) = split_word(rest);
     let sane = !rid.is_empty() && rid.len() <= MAX_RID && rid.bytes().all(is_rid_byte);
-    (sane && way == "send").then(|| Layer {
-        rid: rid.to_owned(),
-        restrictions: restrictions.to_owned(),
-    })
+    (sane && way == "send").then(|| Layer { rid: rid.to_owned(), restrictions: restrictions.to_owned() })
 }
 
 /// Letters, digits, `-` and `_` (RFC 8851 §10).
@@ -373,7 +330,8 @@ fn is_rid_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// The declared layers in the order of `a=simulcast:send 1;~2,3` (RFC 8853 §5.1): of alternatives the first, paused or not.
+/// The declared layers in the order of `a=simulcast:send 1;~2,3` (RFC 8853 §5.1):
+/// of alternatives the first, paused or not.
 fn simulcast_layers(value: &str, declared: &[Layer]) -> Vec<Layer> {
     let mut words = value.split_whitespace();
     while let Some(way) = words.next() {
@@ -383,18 +341,9 @@ fn simulcast_layers(value: &str, declared: &[Layer]) -> Vec<Layer> {
         }
         let mut layers: Vec<Layer> = Vec::new();
         for stream in streams.split(';') {
-            let first = stream
-                .split(',')
-                .next()
-                .unwrap_or_default()
-                .trim_start_matches('~');
+            let first = stream.split(',').next().unwrap_or_default().trim_start_matches('~');
             let taken = layers.iter().any(|layer| layer.rid == first);
-            layers.extend(
-                declared
-                    .iter()
-                    .find(|layer| layer.rid == first && !taken)
-                    .cloned(),
-            );
+            layers.extend(declared.iter().find(|layer| layer.rid == first && !taken).cloned());
         }
         return layers;
     }
@@ -405,14 +354,9 @@ fn simulcast_layers(value: &str, declared: &[Layer]) -> Vec<Layer> {
 fn sources(attributes: &[Attribute]) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     let mut repairing: Vec<u32> = Vec::new();
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.key == "ssrc-group")
-    {
+    for attribute in attributes.iter().filter(|attribute| attribute.key == "ssrc-group") {
         let (semantics, rest) = split_word(&attribute.value);
-        let mut ssrcs = rest
-            .split_whitespace()
-            .map_while(|ssrc| ssrc.parse::<u32>().ok());
+        let mut ssrcs = rest.split_whitespace().map_while(|ssrc| ssrc.parse::<u32>().ok());
         let (Some(ssrc), Some(repair)) = (ssrcs.next(), ssrcs.next()) else {
             continue;
         };
@@ -423,16 +367,10 @@ fn sources(attributes: &[Attribute]) -> Vec<Source> {
         match sources.iter_mut().find(|source| source.ssrc == ssrc) {
             Some(source) if semantics == "FID" => source.rtx = Some(repair),
             Some(_) => {}
-            None => sources.push(Source {
-                ssrc,
-                rtx: (semantics == "FID").then_some(repair),
-            }),
+            None => sources.push(Source { ssrc, rtx: (semantics == "FID").then_some(repair) }),
         }
     }
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.key == "ssrc")
-    {
+    for attribute in attributes.iter().filter(|attribute| attribute.key == "ssrc") {
         let Ok(ssrc) = split_word(&attribute.value).0.parse() else {
             continue;
         };
@@ -446,29 +384,18 @@ fn sources(attributes: &[Attribute]) -> Vec<Source> {
 
 /// MediaStream ids from `a=msid`, or else from the older `a=ssrc:… msid:`.
 fn streams(attributes: &[Attribute]) -> Vec<String> {
-    let own = attributes
-        .iter()
-        .filter(|attribute| attribute.key == "msid")
-        .map(|attribute| attribute.value.as_str());
+    let own = attributes.iter().filter(|attribute| attribute.key == "msid").map(|attribute| attribute.value.as_str());
     let older = attributes
         .iter()
         .filter(|attribute| attribute.key == "ssrc")
         .filter_map(|attribute| split_word(&attribute.value).1.strip_prefix("msid:"));
     let mut streams: Vec<String> = Vec::new();
     let any_own = own.clone().next().is_some();
-    let found: Box<dyn Iterator<Item = &str>> = if any_own {
-        Box::new(own)
-    } else {
-        Box::new(older)
-    };
+    let found: Box<dyn Iterator<Item = &str>> = if any_own { Box::new(own) } else { Box::new(older) };
     for value in found {
         let (stream, _) = split_word(value);
         // `-` says: a track without stream (RFC 8830 §2).
-        if stream != "-"
-            && !stream.is_empty()
-            && streams.len() < 2
-            && !streams.iter().any(|known| known == stream)
-        {
+        if stream != "-" && !stream.is_empty() && streams.len() < 2 && !streams.iter().any(|known| known == stream) {
             streams.push(stream.to_owned());
         }
     }
@@ -478,8 +405,7 @@ fn streams(attributes: &[Attribute]) -> Vec<String> {
 /// The first word and the rest.
 pub(super) fn split_word(text: &str) -> (&str, &str) {
     let text = text.trim_ascii_start();
-    text.split_once([' ', '\t'])
-        .map_or((text, ""), |(word, rest)| (word, rest.trim_ascii()))
+    text.split_once([' ', '\t']).map_or((text, ""), |(word, rest)| (word, rest.trim_ascii()))
 }
 
 /// Bytes of a mid.

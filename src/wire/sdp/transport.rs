@@ -3,7 +3,8 @@
 use super::grammar::{Attribute, excerpt};
 use super::{DtlsRole, Fingerprint, Hash, IceCredentials, Refusal};
 
-/// ICE and DTLS attributes of one level: the session, or a section. In an offer with one transport any level may have them.
+/// ICE and DTLS attributes of one level: the session, or a section. In an offer with one transport any
+/// level may have them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transport {
     /// `a=ice-ufrag`
@@ -24,19 +25,15 @@ impl Transport {
         let value = attribute.value.as_str();
         match attribute.key.as_str() {
             "ice-ufrag" => {
-                self.ufrag = Some(
-                    ice_chars(value, 4).ok_or_else(|| attribute.malformed("4–256 ice-chars"))?,
-                );
+                self.ufrag = Some(ice_chars(value, 4).ok_or_else(|| attribute.malformed("4–256 ice-chars"))?);
             }
             "ice-pwd" => {
-                self.pwd = Some(
-                    ice_chars(value, 22).ok_or_else(|| attribute.malformed("22–256 ice-chars"))?,
-                );
+                self.pwd = Some(ice_chars(value, 22).ok_or_else(|| attribute.malformed("22–256 ice-chars"))?);
             }
             "ice-lite" => {
-                return Err(attribute.malformed(
-                    "a full ICE agent: this server is ice-lite, so nobody would send checks",
-                ));
+                return Err(
+                    attribute.malformed("a full ICE agent: this server is ice-lite, so nobody would send checks")
+                );
             }
             "fingerprint" => self.fingerprint(attribute)?,
             "setup" => self.role = Some(role(attribute)?),
@@ -74,11 +71,7 @@ impl Transport {
 
     /// What holds in a section: its own lines, and those of the session where it has none.
     pub(super) fn or(&self, session: &Self) -> Self {
-        let fingerprints = if self.fingerprints.is_empty() {
-            &session.fingerprints
-        } else {
-            &self.fingerprints
-        };
+        let fingerprints = if self.fingerprints.is_empty() { &session.fingerprints } else { &self.fingerprints };
         let (ufrag, pwd) = if self.has_ice() {
             (&self.ufrag, &self.pwd)
         } else {
@@ -91,10 +84,7 @@ impl Transport {
             ufrag: ufrag.clone(),
             pwd: pwd.clone(),
             fingerprints: fingerprints.clone(),
-            unknown_hash: self
-                .unknown_hash
-                .clone()
-                .or_else(|| session.unknown_hash.clone()),
+            unknown_hash: self.unknown_hash.clone().or_else(|| session.unknown_hash.clone()),
             role: self.role.or(session.role),
         }
     }
@@ -114,43 +104,24 @@ pub(super) struct Remote {
 impl Remote {
     /// Finds each piece in the first place that has it; `places` in the order of preference.
     pub(super) fn find(places: &[Transport]) -> Result<Self, Refusal> {
-        let ice = places.iter().find_map(|place| {
-            Some(IceCredentials {
-                ufrag: place.ufrag.clone()?,
-                pwd: place.pwd.clone()?,
-            })
-        });
-        let Some(ice) = ice else {
-            return Err(Refusal::Malformed(
-                "no ICE credentials: wanted a=ice-ufrag and a=ice-pwd".into(),
-            ));
-        };
-        let fingerprints = places
+        let ice = places
             .iter()
-            .map(|place| &place.fingerprints)
-            .find(|found| !found.is_empty());
+            .find_map(|place| Some(IceCredentials { ufrag: place.ufrag.clone()?, pwd: place.pwd.clone()? }));
+        let Some(ice) = ice else {
+            return Err(Refusal::Malformed("no ICE credentials: wanted a=ice-ufrag and a=ice-pwd".into()));
+        };
+        let fingerprints = places.iter().map(|place| &place.fingerprints).find(|found| !found.is_empty());
         let Some(fingerprints) = fingerprints else {
-            return Err(
-                match places.iter().find_map(|place| place.unknown_hash.as_ref()) {
-                    Some(hash) => Refusal::Unsupported(format!(
-                        "certificate fingerprint: found only `{hash}`, wanted sha-256, sha-384 or sha-512"
-                    )),
-                    None => Refusal::Malformed(
-                        "no certificate fingerprint: wanted a=fingerprint:sha-256 …".into(),
-                    ),
-                },
-            );
+            return Err(match places.iter().find_map(|place| place.unknown_hash.as_ref()) {
+                Some(hash) => Refusal::Unsupported(format!(
+                    "certificate fingerprint: found only `{hash}`, wanted sha-256, sha-384 or sha-512"
+                )),
+                None => Refusal::Malformed("no certificate fingerprint: wanted a=fingerprint:sha-256 …".into()),
+            });
         };
         // Without a=setup we may choose. As server the choice of SRTP profile is ours.
-        let dtls = places
-            .iter()
-            .find_map(|place| place.role)
-            .unwrap_or(DtlsRole::Server);
-        Ok(Self {
-            ice,
-            fingerprints: fingerprints.clone(),
-            dtls,
-        })
+        let dtls = places.iter().find_map(|place| place.role).unwrap_or(DtlsRole::Server);
+        Ok(Self { ice, fingerprints: fingerprints.clone(), dtls })
     }
 }
 

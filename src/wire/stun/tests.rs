@@ -8,9 +8,7 @@ use super::*;
 
 const PASSWORD: &str = "VOkJxbRl1RmTxUk/WvJxBt";
 
-const TRANSACTION: [u8; 12] = [
-    0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae,
-];
+const TRANSACTION: [u8; 12] = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
 
 /// RFC 5769 §2.1
 const REQUEST: &[u8] = b"\x00\x01\x00\x58\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\
@@ -71,20 +69,14 @@ fn the_sample_request_is_read_and_verified() {
     assert_eq!(message.ufrags(), Some(("evtj", "h6vY")));
     assert_eq!(message.priority, Some(0x6e00_01ff));
     assert_eq!(message.controlled, Some(0x932f_f9b1_5126_3b36));
-    assert_eq!(
-        (message.controlling, message.use_candidate, message.unknown),
-        (None, false, None)
-    );
+    assert_eq!((message.controlling, message.use_candidate, message.unknown), (None, false, None));
     assert!(message.verify(&Key::new(PASSWORD)));
     assert!(!message.verify(&Key::new("VOkJxbRl1RmTxUk/WvJxBT")));
 }
 
 #[test]
 fn the_sample_responses_are_read_and_verified() {
-    let cases = [
-        (RESPONSE_V4, "192.0.2.1:32853"),
-        (RESPONSE_V6, "[2001:db8:1234:5678:11:2233:4455:6677]:32853"),
-    ];
+    let cases = [(RESPONSE_V4, "192.0.2.1:32853"), (RESPONSE_V6, "[2001:db8:1234:5678:11:2233:4455:6677]:32853")];
 
     for (datagram, mapped) in cases {
         let message = Message::parse(datagram).expect("it is well-formed");
@@ -149,10 +141,7 @@ fn a_success_tells_the_address() {
         write_success(&mut out, &TRANSACTION, address(mapped), &key);
 
         let message = Message::parse(&out[3..]).expect("it is well-formed");
-        assert_eq!(
-            (message.class, message.transaction),
-            (Class::Success, TRANSACTION)
-        );
+        assert_eq!((message.class, message.transaction), (Class::Success, TRANSACTION));
         assert_eq!(message.mapped, Some(address(told)));
         assert!(message.verify(&key));
     }
@@ -212,19 +201,11 @@ fn attributes_behind_the_integrity_are_ignored() {
 
 #[test]
 fn of_duplicate_attributes_the_first_counts() {
-    let datagram = plain(&[
-        (PRIORITY, &[0, 0, 0, 1]),
-        (PRIORITY, &[0, 0, 0, 2]),
-        (USERNAME, b"a"),
-        (USERNAME, b"b:c"),
-    ]);
+    let datagram = plain(&[(PRIORITY, &[0, 0, 0, 1]), (PRIORITY, &[0, 0, 0, 2]), (USERNAME, b"a"), (USERNAME, b"b:c")]);
 
     let message = Message::parse(&datagram).expect("it is well-formed");
 
-    assert_eq!(
-        (message.priority, message.username, message.ufrags()),
-        (Some(1), Some("a"), None)
-    );
+    assert_eq!((message.priority, message.username, message.ufrags()), (Some(1), Some("a"), None));
 }
 
 #[test]
@@ -245,10 +226,7 @@ fn malformed_messages_are_refused() {
         ("long user name", plain(&[(USERNAME, &[b'a'; 514])])),
         ("user name not UTF-8", plain(&[(USERNAME, &[0xff])])),
         ("short integrity", plain(&[(MESSAGE_INTEGRITY, &[0; 16])])),
-        (
-            "address of no family",
-            plain(&[(XOR_MAPPED_ADDRESS, &[0, 3, 0, 0, 0, 0, 0, 0])]),
-        ),
+        ("address of no family", plain(&[(XOR_MAPPED_ADDRESS, &[0, 3, 0, 0, 0, 0, 0, 0])])),
         ("wrong fingerprint", plain(&[(FINGERPRINT, &[0; 4])])),
         ("33 attributes", plain(&too_many)),
         ("another method", [&[0, 3], &plain(&[])[2..]].concat()),

@@ -2,9 +2,7 @@
 
 use proptest::prelude::*;
 use rtc_rtcp::packet;
-use rtc_rtcp::transport_feedbacks::transport_layer_cc::{
-    PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
-};
+use rtc_rtcp::transport_feedbacks::transport_layer_cc::{PacketStatusChunk, SymbolTypeTcc, TransportLayerCc};
 
 use super::*;
 use crate::wire::rtcp::{Event, read};
@@ -30,10 +28,7 @@ fn told(arrivals: &mut Arrivals) -> Told {
     let [packet] = &packets[..] else {
         panic!("{} packets", packets.len());
     };
-    let message = packet
-        .as_any()
-        .downcast_ref::<TransportLayerCc>()
-        .expect("it is transport feedback");
+    let message = packet.as_any().downcast_ref::<TransportLayerCc>().expect("it is transport feedback");
     assert_eq!((message.sender_ssrc, message.media_ssrc), (1, 9));
 
     let symbols = message.packet_chunks.iter().flat_map(|chunk| match chunk {
@@ -44,24 +39,18 @@ fn told(arrivals: &mut Arrivals) -> Told {
     });
     let mut deltas = message.recv_deltas.iter();
     let mut time = i64::from(message.reference_time) * 256;
-    let packets = symbols
-        .take(message.packet_status_count.into())
-        .enumerate()
-        .map(|(n, symbol)| {
-            let came = symbol != SymbolTypeTcc::PacketNotReceived;
-            let came = came.then(|| {
-                time += deltas.next().expect("each arrival has a delta").delta / 250;
-                time as u64
-            });
-            (message.base_sequence_number.wrapping_add(n as u16), came)
+    let packets = symbols.take(message.packet_status_count.into()).enumerate().map(|(n, symbol)| {
+        let came = symbol != SymbolTypeTcc::PacketNotReceived;
+        let came = came.then(|| {
+            time += deltas.next().expect("each arrival has a delta").delta / 250;
+            time as u64
         });
+        (message.base_sequence_number.wrapping_add(n as u16), came)
+    });
     let packets: Vec<_> = packets.collect();
     assert_eq!(packets.len(), usize::from(message.packet_status_count));
     assert_eq!(deltas.count(), 0);
-    Told {
-        packets,
-        messages: message.fb_pkt_count,
-    }
+    Told { packets, messages: message.fb_pkt_count }
 }
 
 #[test]
@@ -85,13 +74,7 @@ fn arrivals_and_losses_are_told_once() {
     arrivals.record(4, 1_200_000);
     let second = told(&mut arrivals);
 
-    let expected = [
-        (65_534, Some(4000)),
-        (65_535, Some(4004)),
-        (0, None),
-        (1, Some(4396)),
-        (2, Some(4400)),
-    ];
+    let expected = [(65_534, Some(4000)), (65_535, Some(4004)), (0, None), (1, Some(4396)), (2, Some(4400))];
     assert_eq!(first.packets, expected);
     assert_eq!(second.packets, [(3, None), (4, Some(4800))]);
     assert_eq!((first.messages, second.messages), (0, 1));
@@ -108,10 +91,7 @@ fn a_late_packet_is_told_with_what_came_around_it() {
     arrivals.record(12, 90_000);
 
     assert!(arrivals.pending());
-    assert_eq!(
-        told(&mut arrivals).packets,
-        [(12, Some(360)), (13, Some(308)), (14, Some(312))]
-    );
+    assert_eq!(told(&mut arrivals).packets, [(12, Some(360)), (13, Some(308)), (14, Some(312))]);
 }
 
 #[test]
@@ -137,10 +117,7 @@ fn a_wide_gap_starts_anew() {
     wide.record(514, 65_000);
 
     let narrow = told(&mut narrow).packets;
-    assert_eq!(
-        (narrow.len(), narrow.last()),
-        (514, Some(&(513, Some(260))))
-    );
+    assert_eq!((narrow.len(), narrow.last()), (514, Some(&(513, Some(260)))));
     assert_eq!(told(&mut wide).packets, [(514, Some(260))]);
 }
 
@@ -151,10 +128,7 @@ fn a_pause_too_long_for_a_delta_begins_a_message() {
     arrivals.record(1, 64_000 + 32_767 * 250);
     arrivals.record(2, 64_000 + 65_535 * 250);
 
-    assert_eq!(
-        told(&mut arrivals).packets,
-        [(0, Some(256)), (1, Some(256 + 32_767))]
-    );
+    assert_eq!(told(&mut arrivals).packets, [(0, Some(256)), (1, Some(256 + 32_767))]);
     assert!(arrivals.pending());
     assert_eq!(told(&mut arrivals).packets, [(2, Some(256 + 65_535))]);
 }
@@ -169,11 +143,7 @@ fn a_long_row_is_told_in_several_messages() {
     let mut seen = Vec::new();
     while arrivals.pending() {
         let told = told(&mut arrivals).packets;
-        assert!(
-            (300..=1000).contains(&told.len()) || seen.len() + told.len() == 2000,
-            "{}",
-            told.len()
-        );
+        assert!((300..=1000).contains(&told.len()) || seen.len() + told.len() == 2000, "{}", told.len());
         seen.extend(told);
     }
 

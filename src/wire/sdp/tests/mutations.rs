@@ -26,12 +26,7 @@ enum Damage {
 /// Any damage.
 fn damage() -> impl Strategy<Value = Damage> {
     let at = || 0..8192_usize;
-    let character = prop_oneof![
-        any::<char>(),
-        proptest::char::range(' ', '~'),
-        Just('\n'),
-        Just('\0')
-    ];
+    let character = prop_oneof![any::<char>(), proptest::char::range(' ', '~'), Just('\n'), Just('\0')];
     prop_oneof![
         1 => at().prop_map(Damage::Cut),
         3 => (at(), character).prop_map(|(at, character)| Damage::Replace(at, character)),
@@ -45,12 +40,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 
 /// All captured offers.
 fn offers() -> Vec<&'static str> {
-    PRESENTERS
-        .into_iter()
-        .chain(VIEWERS)
-        .map(|(_, offer)| offer)
-        .chain([OBS_SIMULCAST])
-        .collect()
+    PRESENTERS.into_iter().chain(VIEWERS).map(|(_, offer)| offer).chain([OBS_SIMULCAST]).collect()
 }
 
 /// Applies a damage.
@@ -61,11 +51,7 @@ fn apply(text: &str, damage: &Damage) -> String {
         Damage::Cut(at) => return text.chars().take(at).collect(),
         Damage::Replace(at, character) => {
             let length = text.chars().count().max(1);
-            return text
-                .chars()
-                .enumerate()
-                .map(|(i, c)| if i == at % length { character } else { c })
-                .collect();
+            return text.chars().enumerate().map(|(i, c)| if i == at % length { character } else { c }).collect();
         }
         Damage::Drop(line) if !lines.is_empty() => drop(lines.remove(line % count)),
         Damage::Copy(from, to) if !lines.is_empty() => {
@@ -80,9 +66,7 @@ fn apply(text: &str, damage: &Damage) -> String {
         Damage::Number(line, number) if !lines.is_empty() => {
             let line = &mut lines[line % count];
             if let Some(start) = line.find(|character: char| character.is_ascii_digit()) {
-                let rest = line[start..]
-                    .trim_start_matches(|character: char| character.is_ascii_digit())
-                    .to_owned();
+                let rest = line[start..].trim_start_matches(|character: char| character.is_ascii_digit()).to_owned();
                 *line = format!("{}{number}{rest}", &line[..start]);
             }
         }
