@@ -161,8 +161,8 @@ mod tests {
         config
     }
 
-    fn self_signed() -> Option<Tls> {
-        Some(Tls::SelfSigned { names: Vec::new() })
+    fn self_signed() -> Tls {
+        Tls::SelfSigned { names: Vec::new() }
     }
 
     fn links(config: &Config, http: &str) -> Links {
@@ -176,7 +176,7 @@ mod tests {
         let secret = Secret::load_or_create(&dir).expect("a secret");
         std::fs::remove_dir_all(&dir).expect("removed");
         let who = Identity { subject: "a".to_owned(), stream: Some(live()), right: Right::Publish };
-        secret.sign(&who, Duration::from_secs(60), SystemTime::now())
+        secret.sign(&who, Duration::from_mins(1), SystemTime::now())
     }
 
     fn live() -> StreamName {
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn with_tls_the_network_is_for_presenters_too() {
-        let links = links(&config(self_signed(), None), "[::]:8443");
+        let links = links(&config(Some(self_signed()), None), "[::]:8443");
 
         assert_eq!(
             (links.of_presenter(), links.of_viewers()),
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_certificate_is_for_every_name_of_the_machine_once() {
         let candidates = [([192, 168, 1, 5], 8080).into(), ([127, 0, 0, 1], 8080).into()];
-        let config = config(self_signed(), Some("https://[2001:db8::5]:8443"));
+        let config = config(Some(self_signed()), Some("https://[2001:db8::5]:8443"));
 
         let names = certificate_names(&config, &candidates, Some("studio".to_owned()));
 

@@ -202,7 +202,7 @@ impl File {
         for (section, value) in &Self::default().table() {
             match value {
                 Value::Table(inner) if !inner.is_empty() => {
-                    keys.extend(inner.keys().map(|key| format!("{section}.{key}")))
+                    keys.extend(inner.keys().map(|key| format!("{section}.{key}")));
                 }
                 _ => keys.push(section.clone()),
             }
@@ -213,7 +213,7 @@ impl File {
     /// Sets one key from text: as it is for text, `a, b` for lists, TOML for tables.
     /// # Errors
     /// When there is no such key or the text is not a value of its type.
-    pub(super) fn set(&mut self, by: Source, key: &str, text: &str) -> Result<(), ConfigError> {
+    pub(super) fn set(&mut self, by: &Source, key: &str, text: &str) -> Result<(), ConfigError> {
         let wrong = |message: String| ConfigError::Setting { by: by.clone(), message };
         let mut table = self.table();
         let slot = match key.split_once('.') {

@@ -71,11 +71,11 @@ impl Config {
         let keys = File::keys();
         for (name, value) in environment {
             if let Some(key) = keys.iter().find(|key| variable(key) == name) {
-                file.set(Source::Variable(name), key, &value)?;
+                file.set(&Source::Variable(name), key, &value)?;
             }
         }
         for (key, value) in flags {
-            file.set(Source::Flag(key), key, value)?;
+            file.set(&Source::Flag(key), key, value)?;
         }
         check(&file)
     }

@@ -382,8 +382,9 @@ impl Tombstones {
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some((_, id)) = self.order.pop_front_if(|(until, _)| *until <= now) {
-            self.stones.remove(&id);
+        while let Some((_, id)) = self.order.front().filter(|(until, _)| *until <= now) {
+            self.stones.remove(id);
+            self.order.pop_front();
         }
     }
 }
@@ -391,6 +392,6 @@ impl Tombstones {
 /// Places that viewers do not get.
 const PRESENTER_PLACES: usize = 16;
 /// How long a DELETE may be repeated.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 /// About 100 bytes each.
 const MOST_TOMBSTONES: usize = 65_536;

@@ -102,6 +102,8 @@ impl Secret {
     }
 
     /// Signs a token.
+    /// # Panics
+    /// Never: text and numbers are always JSON.
     pub fn sign(&self, identity: &Identity, lifetime: Duration, now: SystemTime) -> Token {
         let issued = seconds(now);
         let claims = Claims {

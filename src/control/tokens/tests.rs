@@ -41,7 +41,7 @@ fn secret() -> Secret {
     Secret::of(&[1; SECRET_BYTES])
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 #[test]
 fn a_token_says_whose_it_is() {
