@@ -129,6 +129,8 @@ fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(code) => code,
+        // Whoever reads the first line only (`| head -1`) has what it wants.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "tribune: {failure}");
             ExitCode::from(match failure {
