@@ -116,7 +116,7 @@ impl Context {
         }
     }
 
-    /// Sends a request with the token, an `Origin`, and no body.
+    /// Sends a request with the token and no body.
     ///
     /// # Errors
     /// [`NoAnswer`].

@@ -83,7 +83,7 @@ impl Request {
             self.url.authority()
         );
         for (name, value) in &self.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text = format!("{text}{name}: {value}\r\n");
         }
         text.push_str(extra);
         text.push_str("\r\n");
@@ -102,14 +102,14 @@ impl Request {
             } else {
                 value.clone()
             };
-            line.push_str(&format!(" -H \"{name}: {}\"", value.replace('"', "\\\"")));
+            line = format!("{line} -H \"{name}: {}\"", value.replace('"', "\\\""));
         }
         if let Some(fixture) = self.fixture {
             line = format!("tribune-conformance --print-offer {fixture} | {line} --data-binary @-");
         } else if !self.body.is_empty() {
             let body = String::from_utf8_lossy(&self.body);
             let shown: String = body.chars().take(200).collect();
-            line.push_str(&format!(" --data-binary $'{}'", shown.escape_default()));
+            line = format!("{line} --data-binary $'{}'", shown.escape_default());
         }
         format!("{line} {}", self.url)
     }
@@ -488,48 +488,4 @@ const BODY_LIMIT: usize = 512 * 1024;
 const USER_AGENT: &str = concat!("tribune-conformance/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interim_response_is_skipped_and_remembered() {
-        let octets = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nETag: \"a\"\r\nContent-Length: 2\r\n\r\nhi";
-
-        let response = parse(octets, Duration::ZERO).unwrap();
-
-        assert!(is_complete(octets));
-        assert!(response.continued);
-        assert_eq!(
-            (
-                response.status,
-                response.header("etag"),
-                response.text().as_str()
-            ),
-            (201, Some("\"a\""), "hi")
-        );
-    }
-
-    #[test]
-    fn half_a_response_is_not_complete() {
-        assert!(!is_complete(
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi"
-        ));
-        assert!(parse(b"HTTP/1.1 200 OK\r\nContent-", Duration::ZERO).is_none());
-        assert!(parse(b"SSH-2.0-x\r\n\r\n", Duration::ZERO).is_none());
-    }
-
-    #[test]
-    fn a_curl_line_never_shows_the_token() {
-        let url = Url::parse("http://h/whip/a").unwrap();
-
-        let line = Request::new("POST", &url)
-            .header("Authorization", "Bearer s3cret")
-            .body("hello\n")
-            .curl();
-
-        assert_eq!(
-            line,
-            "curl -i -X POST -H \"Authorization: Bearer $TOKEN\" --data-binary $'hello\\n' http://h/whip/a"
-        );
-    }
-}
+mod tests;

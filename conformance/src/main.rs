@@ -3,6 +3,8 @@
 //! `main` reads the command line; `run` orders the checks; `cases` hold one function per clause; `client` is what they
 //! talk through (`http` for resources, `rtc` for media, `offer` and `answer` for SDP); `report` prints what came out.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 mod answer;
 mod case;
 mod cases;

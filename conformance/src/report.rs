@@ -63,7 +63,7 @@ impl Row {
         }
     }
 
-    /// `W-4.2-01 (whip)`, with `ᵐ` for clauses cited from memory.
+    /// `W-4.2-01 (whip)`, or `CORS-02 (whip m)` when the clause is cited from memory.
     fn label(&self) -> String {
         let mark = if self.from_memory { " m" } else { "" };
         format!("{} ({}{mark})", self.clause, self.endpoint.name())

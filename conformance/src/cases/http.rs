@@ -201,7 +201,7 @@ async fn client_faults_are_4xx(cx: &Context, side: Side) -> Done {
             }
             Ok(_) => {}
             Err(Halt::Broken(why)) => {
-                complaints.push(format!("{}: no answer ({why})", fixture.name()))
+                complaints.push(format!("{}: no answer ({why})", fixture.name()));
             }
             Err(skip) => return Err(skip),
         }

@@ -1,7 +1,5 @@
-//! PATCH: trickle ICE and ICE restart (RFC 9725 §4.3, RFC 8840). Nothing here needs a live peer.
+//! PATCH: trickle ICE and its preconditions (RFC 9725 §4.3, RFC 8840). Nothing here needs a live peer.
 
-use super::session::is_strong;
-use crate::answer::Sdp;
 use crate::case::{Case, Done, Halt, Outcome, Verdict};
 use crate::cli::Side;
 use crate::client::{Context, ORIGIN, Session};
@@ -27,20 +25,13 @@ pub(super) fn cases() -> Vec<Case> {
         Case::both("W-4.3.2-06", end_of_candidates),
         Case::both("W-4.3.2-07", duplicates),
         Case::both("W-4.3.2-09", star_on_trickle),
-        Case::both("W-4.3.3-01", restart),
-        Case::both("W-4.3.3-02", restart_etag),
-        Case::both("W-4.3.3-04", restart_credentials),
-        Case::both("W-4.3.3-07", failed_restart),
-        Case::both("W-4.3.3-08", quoted_star),
-        Case::both("W-4.3.3-10", restart_without_candidates),
-        Case::both("CORS-07", restart_exposes_etag),
     ]
 }
 
 /// The media type of fragments.
-const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+pub(super) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// A candidate in a network that is reserved for documentation.
-const CANDIDATE: &str = "a=candidate:2 1 udp 2122194687 192.0.2.88 50004 typ host\r\n";
+pub(super) const CANDIDATE: &str = "a=candidate:2 1 udp 2122194687 192.0.2.88 50004 typ host\r\n";
 
 /// The ICE credentials that our offer carried.
 fn offered(session: &Session) -> Result<(String, String), Halt> {
@@ -57,7 +48,7 @@ fn offered(session: &Session) -> Result<(String, String), Halt> {
 }
 
 /// A fragment for the tagged section, as most clients write it.
-fn fragment(session: &Session, ufrag: &str, pwd: &str, lines: &str) -> String {
+pub(super) fn fragment(session: &Session, ufrag: &str, pwd: &str, lines: &str) -> String {
     let mid = session
         .sdp
         .tagged()
@@ -77,12 +68,12 @@ fn more(session: &Session) -> Result<String, Halt> {
 }
 
 /// Fresh credentials: an ICE restart.
-fn fresh(session: &Session) -> String {
+pub(super) fn fresh(session: &Session) -> String {
     fragment(session, &random_text(8), &random_text(24), CANDIDATE)
 }
 
 /// Sends a fragment.
-async fn patch(
+pub(super) async fn patch(
     cx: &Context,
     session: &Session,
     if_match: Option<&str>,
@@ -118,7 +109,7 @@ async fn trickling(cx: &Context, side: Side) -> Result<(Session, String), Halt> 
 }
 
 /// A session that was restarted, with the answer to that.
-async fn restarted(cx: &Context, side: Side) -> Result<(Session, Exchange), Halt> {
+pub(super) async fn restarted(cx: &Context, side: Side) -> Result<(Session, Exchange), Halt> {
     let session = cx.open(side, Fixture::Av).await?;
     let exchange = patch(cx, &session, Some("*"), &fresh(&session)).await?;
     if exchange.response.is_success() && exchange.status() != 204 {
@@ -386,120 +377,4 @@ async fn star_on_trickle(cx: &Context, side: Side) -> Done {
     Ok(taken(
         &patch(cx, &session, Some("*"), &more(&session)?).await?,
     ))
-}
-
-async fn restart(cx: &Context, side: Side) -> Done {
-    let (session, exchange) = restarted(cx, side).await?;
-    let mut complaints = Vec::new();
-    if exchange.status() != 200 {
-        complaints.push(exchange.line());
-    }
-    if exchange.response.media_type().as_deref() != Some(FRAGMENT) {
-        complaints.push(super::seen(&exchange, "content-type"));
-    }
-    let text = exchange.response.text();
-    for line in ["a=ice-ufrag:", "a=ice-pwd:", "a=candidate:"] {
-        if !text.lines().any(|l| l.starts_with(line)) {
-            complaints.push(format!("no {line}"));
-        }
-    }
-    cx.close(&session).await?;
-    Ok(Outcome::complaints(
-        "200, an sdpfrag with ufrag, pwd and candidates",
-        &complaints,
-        exchange.line(),
-    )
-    .by(&exchange))
-}
-
-async fn restart_etag(cx: &Context, side: Side) -> Done {
-    let (session, exchange) = restarted(cx, side).await?;
-    let old = session.exchange.response.header("etag");
-    let new = exchange.response.header("etag");
-    let good = new.is_some_and(is_strong) && new != old;
-    Ok(Outcome::judge(
-        good,
-        "a new strong ETag",
-        format!("was {old:?}, is {new:?}"),
-    )
-    .by(&exchange))
-}
-
-async fn restart_credentials(cx: &Context, side: Side) -> Done {
-    let (session, exchange) = restarted(cx, side).await?;
-    let text = exchange.response.text();
-    let new = |name: &str| {
-        text.lines()
-            .find_map(|l| l.strip_prefix(name))
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let old = |sdp: &Sdp, name: &str| {
-        sdp.tagged()
-            .and_then(|m| sdp.effective(m, name))
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let changed = new("a=ice-ufrag:") != old(&session.sdp, "ice-ufrag")
-        && new("a=ice-pwd:") != old(&session.sdp, "ice-pwd");
-    let there = !new("a=ice-ufrag:").is_empty();
-    let observed = if changed && there {
-        "changed"
-    } else {
-        "not changed"
-    };
-    Ok(Outcome::judge(changed && there, "another ufrag and pwd", observed).by(&exchange))
-}
-
-async fn failed_restart(cx: &Context, side: Side) -> Done {
-    let (session, _) = restarted(cx, side).await?;
-    let bad = patch(
-        cx,
-        &session,
-        Some("*"),
-        &fragment(&session, &random_text(8), "short", CANDIDATE),
-    )
-    .await?;
-    let end = cx.close(&session).await?;
-    let observed = format!(
-        "a 5-character password: {}; afterwards {}",
-        bad.status(),
-        end.line()
-    );
-    let good = bad.response.is_client_error() && end.response.is_success();
-    Ok(Outcome::judge(good, "4xx, and the session lives on", observed).by(&bad))
-}
-
-async fn quoted_star(cx: &Context, side: Side) -> Done {
-    let (session, _) = restarted(cx, side).await?;
-    let exchange = patch(cx, &session, Some("\"*\""), &fresh(&session)).await?;
-    Ok(Outcome::judge(
-        exchange.status() == 200,
-        "200, as for the bare star",
-        exchange.line(),
-    )
-    .by(&exchange))
-}
-
-async fn restart_without_candidates(cx: &Context, side: Side) -> Done {
-    let (session, _) = restarted(cx, side).await?;
-    let body = format!(
-        "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
-        random_text(8),
-        random_text(24)
-    );
-    let exchange = patch(cx, &session, Some("*"), &body).await?;
-    Ok(Outcome::judge(exchange.status() == 200, "200", exchange.line()).by(&exchange))
-}
-
-async fn restart_exposes_etag(cx: &Context, side: Side) -> Done {
-    let (_, exchange) = restarted(cx, side).await?;
-    let name = "access-control-expose-headers";
-    let good = exchange.response.lists(name, "etag") || exchange.response.lists(name, "*");
-    Ok(Outcome::judge(
-        good,
-        "ETag exposed on the restart's 200",
-        super::seen(&exchange, name),
-    )
-    .by(&exchange))
 }
