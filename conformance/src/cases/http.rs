@@ -223,6 +223,7 @@ async fn client_faults_are_4xx(cx: &Context, side: Side) -> Done {
 async fn body_framings(cx: &Context, side: Side) -> Done {
     let mut complaints = Vec::new();
     let mut deliberate = Vec::new();
+    let mut continued = false;
     for framing in ["Expect: 100-continue", "Transfer-Encoding: chunked"] {
         let request = cx.offering(side, Fixture::Av)?;
         let length = request.body.len();
@@ -252,6 +253,7 @@ async fn body_framings(cx: &Context, side: Side) -> Done {
         let exchange = cx.http.raw(request, parts).await?;
         cx.remember(side, &exchange);
         cx.clean_up_side(side).await;
+        continued |= exchange.response.continued;
         match exchange.status() {
             201 => {}
             status @ (411 | 417) => deliberate.push(format!("{framing}: {status}")),
@@ -273,7 +275,8 @@ async fn body_framings(cx: &Context, side: Side) -> Done {
             deliberate.join("; "),
         ));
     }
-    let fine = "100-continue, chunked and keep-alive work";
+    let interim = if continued { "with" } else { "without" };
+    let fine = format!("100-continue ({interim} an interim response), chunked and keep-alive work");
     Ok(Outcome::complaints(
         "201 with 100-continue, chunked and keep-alive",
         &complaints,
