@@ -109,12 +109,18 @@ impl Fixture {
 
     /// The name in the clause table.
     pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(fixture, _)| *fixture == self).map_or("O-?", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(fixture, _)| *fixture == self)
+            .map_or("O-?", |(_, name)| name)
     }
 
     /// The fixture of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, n)| n.eq_ignore_ascii_case(name)).map(|(fixture, _)| *fixture)
+        Self::ALL
+            .iter()
+            .find(|(_, n)| n.eq_ignore_ascii_case(name))
+            .map(|(fixture, _)| *fixture)
     }
 
     /// The body to POST, with fresh ICE credentials.
@@ -134,11 +140,21 @@ impl Fixture {
             Self::TwoStreams => offer.streams = 2,
             Self::DataChannel => offer.sections.push(Section::data("2")),
             Self::UnknownCodec => offer.sections = vec![Section::with_codecs("1", &[INVENTED])],
-            Self::HalfUnknown => offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &[INVENTED])],
-            Self::MixedCodecs => {
-                offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &[INVENTED, H264_CBP])];
+            Self::HalfUnknown => {
+                offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &[INVENTED])];
             }
-            Self::H264 => offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &H264_PROFILES)],
+            Self::MixedCodecs => {
+                offer.sections = vec![
+                    Section::audio("0"),
+                    Section::with_codecs("1", &[INVENTED, H264_CBP]),
+                ];
+            }
+            Self::H264 => {
+                offer.sections = vec![
+                    Section::audio("0"),
+                    Section::with_codecs("1", &H264_PROFILES),
+                ];
+            }
             Self::Odd => offer.sections = vec![Section::odd_audio(), Section::odd_video()],
             Self::NoMsid => offer.streams = 0,
             Self::Lf => return offer.text().replace("\r\n", "\n"),
@@ -151,15 +167,24 @@ impl Fixture {
             Self::Hello => return "hello".into(),
             Self::Truncated => {
                 let text = offer.text();
-                return text.find("m=").and_then(|at| text.get(..at + 2)).unwrap_or_default().to_owned();
+                return text
+                    .find("m=")
+                    .and_then(|at| text.get(..at + 2))
+                    .unwrap_or_default()
+                    .to_owned();
             }
             Self::NoUfrag => return drop_lines(&offer.text(), "a=ice-ufrag"),
             Self::NoFingerprint => return drop_lines(&offer.text(), "a=fingerprint"),
             Self::Huge => {
-                return offer.text() + &"a=x-padding:0123456789abcdef0123456789abcdef\r\n".repeat(24_000);
+                return offer.text()
+                    + &"a=x-padding:0123456789abcdef0123456789abcdef\r\n".repeat(24_000);
             }
         }
-        if self == Self::AloneUngrouped { drop_lines(&offer.text(), "a=group") } else { offer.text() }
+        if self == Self::AloneUngrouped {
+            drop_lines(&offer.text(), "a=group")
+        } else {
+            offer.text()
+        }
     }
 }
 
@@ -206,7 +231,12 @@ impl Offer {
         for (at, section) in self.sections.iter().enumerate() {
             let bundled = self.bundle_only && at > 0;
             let port = if bundled { 0 } else { 9 };
-            lines.push(format!("m={} {port} {} {}", section.kind, section.proto(), section.formats()));
+            lines.push(format!(
+                "m={} {port} {} {}",
+                section.kind,
+                section.proto(),
+                section.formats()
+            ));
             lines.push("c=IN IP4 0.0.0.0".into());
             lines.push(format!("a=mid:{}", section.mid));
             if bundled {
@@ -242,7 +272,7 @@ impl Offer {
                 lines.push(format!("a=ssrc:{} cname:conformance", 1_000_001 + at));
             }
         }
-        lines.iter().map(|line| format!("{line}\r\n")).collect()
+        lines.join("\r\n") + "\r\n"
     }
 }
 
@@ -280,7 +310,12 @@ impl Section {
     fn simulcast(mid: &'static str) -> Self {
         let mut section = Self::video(mid);
         section.by_rid = true;
-        section.lines.extend(owned(&["rid:0 send", "rid:1 send", "rid:2 send", "simulcast:send 0;1;2"]));
+        section.lines.extend(owned(&[
+            "rid:0 send",
+            "rid:1 send",
+            "rid:2 send",
+            "simulcast:send 0;1;2",
+        ]));
         section
     }
 
@@ -307,16 +342,37 @@ impl Section {
             payloads.push(payload.to_string());
             payloads.push(repair.to_string());
         }
-        Self { kind: "video", mid, payloads, lines, by_rid: false }
+        Self {
+            kind: "video",
+            mid,
+            payloads,
+            lines,
+            by_rid: false,
+        }
     }
 
     fn data(mid: &'static str) -> Self {
-        Self { kind: "application", mid, payloads: Vec::new(), lines: Vec::new(), by_rid: true }
+        Self {
+            kind: "application",
+            mid,
+            payloads: Vec::new(),
+            lines: Vec::new(),
+            by_rid: true,
+        }
     }
 
     fn odd_audio() -> Self {
-        let lines = owned(&["extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid", "rtpmap:63 opus/48000/2"]);
-        Self { kind: "audio", mid: "x-7", payloads: vec!["63".into()], lines, by_rid: false }
+        let lines = owned(&[
+            "extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
+            "rtpmap:63 opus/48000/2",
+        ]);
+        Self {
+            kind: "audio",
+            mid: "x-7",
+            payloads: vec!["63".into()],
+            lines,
+            by_rid: false,
+        }
     }
 
     fn odd_video() -> Self {
@@ -329,15 +385,29 @@ impl Section {
             "rtcp-fb:35 nack",
             "fmtp:35 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
         ]);
-        Self { kind: "video", mid: "video0", payloads: vec!["35".into()], lines, by_rid: false }
+        Self {
+            kind: "video",
+            mid: "video0",
+            payloads: vec!["35".into()],
+            lines,
+            by_rid: false,
+        }
     }
 
     fn proto(&self) -> &'static str {
-        if self.kind == "application" { "UDP/DTLS/SCTP" } else { "UDP/TLS/RTP/SAVPF" }
+        if self.kind == "application" {
+            "UDP/DTLS/SCTP"
+        } else {
+            "UDP/TLS/RTP/SAVPF"
+        }
     }
 
     fn formats(&self) -> String {
-        if self.kind == "application" { "webrtc-datachannel".into() } else { self.payloads.join(" ") }
+        if self.kind == "application" {
+            "webrtc-datachannel".into()
+        } else {
+            self.payloads.join(" ")
+        }
     }
 }
 
@@ -349,20 +419,25 @@ fn owned(lines: &[&str]) -> Vec<String> {
 fn talkative(text: &str) -> String {
     text.replacen("o=- ", "o=FFmpeg ", 1)
         .replacen("s=-", "s=My Publish Session", 1)
-        .replace("c=IN IP4 0.0.0.0\r\n", "c=IN IP6 ::\r\nb=AS:2500\r\na=x-unknown:yes\r\na=what\r\n")
+        .replace(
+            "c=IN IP4 0.0.0.0\r\n",
+            "c=IN IP6 ::\r\nb=AS:2500\r\na=x-unknown:yes\r\na=what\r\n",
+        )
         + "\r\n"
 }
 
 /// Takes out the lines that start with `prefix`.
 pub(crate) fn drop_lines(text: &str, prefix: &str) -> String {
-    text.split_inclusive('\n').filter(|line| !line.starts_with(prefix)).collect()
+    text.split_inclusive('\n')
+        .filter(|line| !line.starts_with(prefix))
+        .collect()
 }
 
 /// Letters and digits for names that must differ between sessions; nothing secret is derived from them.
 pub(crate) fn random_text(length: usize) -> String {
     let mut text = String::new();
     while text.len() < length {
-        text.push_str(&format!("{:016x}", random_number()));
+        text = format!("{text}{:016x}", random_number());
     }
     text.truncate(length);
     text
@@ -378,59 +453,34 @@ const FINGERPRINT: &str = "55:AA:22:56:BB:9B:58:A5:CE:12:55:86:E3:CA:D9:77:\
                            92:39:97:E1:24:EA:D0:86:B0:2D:32:27:A4:EB:42:E9";
 const INVENTED: (u8, &str, &str) = (96, "FOO", "");
 const VP8: (u8, &str, &str) = (98, "VP8", "");
-const H264_CBP: (u8, &str, &str) =
-    (102, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f");
+const H264_CBP: (u8, &str, &str) = (
+    102,
+    "H264",
+    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+);
 const H264_PROFILES: [(u8, &str, &str); 5] = [
     H264_CBP,
-    (104, "H264", "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f"),
-    (106, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f"),
-    (108, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f"),
-    (112, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c1f"),
+    (
+        104,
+        "H264",
+        "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f",
+    ),
+    (
+        106,
+        "H264",
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
+    ),
+    (
+        108,
+        "H264",
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f",
+    ),
+    (
+        112,
+        "H264",
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c1f",
+    ),
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::answer::Sdp;
-
-    #[test]
-    fn every_sound_fixture_is_sdp_with_credentials_of_its_own() {
-        let mut seen = 0;
-        for (fixture, name) in Fixture::ALL {
-            assert_eq!(Fixture::named(name), Some(fixture));
-            if matches!(fixture, Fixture::Empty | Fixture::Hello | Fixture::Truncated | Fixture::Talkative) {
-                continue;
-            }
-            let (one, two) = (fixture.body(Side::Whip), fixture.body(Side::Whip));
-            let (one, two) = (Sdp::parse(&one).unwrap(), Sdp::parse(&two).unwrap());
-            let pwd = |sdp: &Sdp| sdp.media[0].attr("ice-pwd").map(str::to_owned);
-            assert_ne!(pwd(&one), pwd(&two), "{name}");
-            seen += 1;
-        }
-        assert!(seen > 20);
-    }
-
-    #[test]
-    fn str0m_reads_the_ordinary_offers() {
-        for fixture in [Fixture::Av, Fixture::Va, Fixture::Simulcast, Fixture::DataChannel, Fixture::Passive] {
-            for side in [Side::Whip, Side::Whep] {
-                str0m::change::SdpOffer::from_sdp_string(&fixture.body(side)).unwrap();
-            }
-        }
-    }
-
-    #[test]
-    fn the_flaws_are_there() {
-        let body = |fixture: Fixture| fixture.body(Side::Whip);
-
-        assert!(body(Fixture::Truncated).ends_with("m="));
-        assert!(!body(Fixture::NoUfrag).contains("ice-ufrag"));
-        assert!(!body(Fixture::NoFingerprint).contains("fingerprint"));
-        assert!(!body(Fixture::NoCandidates).contains("candidate"));
-        assert!(!body(Fixture::NoMsid).contains("a=msid:"));
-        assert!(!body(Fixture::Lf).contains('\r'));
-        assert!(body(Fixture::Huge).len() > 1_000_000);
-        assert!(body(Fixture::BundleOnly).contains("m=video 0 "));
-        assert_eq!(body(Fixture::TwoVideos).matches("m=video").count(), 2);
-    }
-}
+mod tests;

@@ -5,8 +5,10 @@ mod auth;
 mod cors;
 mod http;
 mod media;
+mod restart;
 mod sdp;
 mod session;
+mod transport;
 mod trickle;
 mod whep;
 mod whip;
@@ -22,9 +24,11 @@ pub(crate) fn all() -> Vec<Case> {
         cors::cases(),
         auth::cases(),
         sdp::cases(),
+        transport::cases(),
         whip::cases(),
         whep::cases(),
         trickle::cases(),
+        restart::cases(),
         media::cases(),
     ]
     .into_iter()
