@@ -17,6 +17,7 @@ fn main() -> io::Result<()> {
 
     let mut table = String::from("&[\n");
     for (name, path) in &files {
+        let path = path.to_str().ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))?;
         writeln!(table, "    ({name:?}, include_bytes!({path:?})),").expect("a String takes everything");
     }
     table.push(']');
