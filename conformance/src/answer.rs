@@ -44,9 +44,7 @@ impl Sdp {
                 return Err(format!("first line is {line:?}, not v=0"));
             }
             if let Some(value) = line.strip_prefix("m=") {
-                media.push(
-                    Media::parse(value).ok_or_else(|| format!("line {}: bad {line:?}", at + 1))?,
-                );
+                media.push(Media::parse(value).ok_or_else(|| format!("line {}: bad {line:?}", at + 1))?);
             } else if let Some(section) = media.last_mut() {
                 section.lines.push(line.to_owned());
             } else {
@@ -56,11 +54,7 @@ impl Sdp {
         if session.is_empty() {
             return Err("empty".into());
         }
-        Ok(Self {
-            text: text.to_owned(),
-            session,
-            media,
-        })
+        Ok(Self { text: text.to_owned(), session, media })
     }
 
     /// A session-level attribute; flags give the empty string.
@@ -81,18 +75,13 @@ impl Sdp {
 
     /// Sections that were not rejected.
     pub(crate) fn accepted(&self) -> impl Iterator<Item = &Media> {
-        self.media
-            .iter()
-            .filter(|m| m.port != 0 || m.has("bundle-only"))
+        self.media.iter().filter(|m| m.port != 0 || m.has("bundle-only"))
     }
 
     /// The section whose transport all others share: the first of the BUNDLE group, else the first accepted one.
     pub(crate) fn tagged(&self) -> Option<&Media> {
         let first = self.bundle().and_then(|mids| mids.first().copied());
-        self.media
-            .iter()
-            .find(|m| first.is_some() && m.attr("mid") == first)
-            .or_else(|| self.accepted().next())
+        self.media.iter().find(|m| first.is_some() && m.attr("mid") == first).or_else(|| self.accepted().next())
     }
 }
 
@@ -103,13 +92,7 @@ impl Media {
         let kind = words.next()?.to_owned();
         let port = words.next()?.parse().ok()?;
         let proto = words.next()?.to_owned();
-        Some(Self {
-            kind,
-            port,
-            proto,
-            formats: words.map(str::to_owned).collect(),
-            lines: Vec::new(),
-        })
+        Some(Self { kind, port, proto, formats: words.map(str::to_owned).collect(), lines: Vec::new() })
     }
 
     /// The first attribute of that name; flags give the empty string.
@@ -118,10 +101,7 @@ impl Media {
     }
 
     /// All attributes of that name.
-    pub(crate) fn attrs<'l, 'n>(
-        &'l self,
-        name: &'n str,
-    ) -> impl Iterator<Item = &'l str> + use<'l, 'n> {
+    pub(crate) fn attrs<'l, 'n>(&'l self, name: &'n str) -> impl Iterator<Item = &'l str> + use<'l, 'n> {
         attrs(&self.lines, name)
     }
 
@@ -132,10 +112,7 @@ impl Media {
 
     /// The direction; `sendrecv` when none is written (RFC 8866 §6.7).
     pub(crate) fn direction(&self) -> &'static str {
-        ["sendonly", "recvonly", "inactive"]
-            .into_iter()
-            .find(|d| self.has(d))
-            .unwrap_or("sendrecv")
+        ["sendonly", "recvonly", "inactive"].into_iter().find(|d| self.has(d)).unwrap_or("sendrecv")
     }
 
     /// What `a=NAME:PT value` says for a payload type.
@@ -144,42 +121,26 @@ impl Media {
         name: &'n str,
         format: &'n str,
     ) -> impl Iterator<Item = &'l str> + use<'l, 'n> {
-        self.attrs(name).filter_map(move |v| {
-            v.split_once(' ')
-                .filter(|(pt, _)| *pt == format)
-                .map(|(_, rest)| rest)
-        })
+        self.attrs(name).filter_map(move |v| v.split_once(' ').filter(|(pt, _)| *pt == format).map(|(_, rest)| rest))
     }
 
     /// The codec name of a payload type in upper case, e.g. `H264/90000`.
     pub(crate) fn codec(&self, format: &str) -> Option<String> {
-        self.of_format("rtpmap", format)
-            .next()
-            .map(str::to_ascii_uppercase)
+        self.of_format("rtpmap", format).next().map(str::to_ascii_uppercase)
     }
 }
 
 /// Values of `a=NAME` or `a=NAME:value` lines.
-fn attrs<'l, 'n>(
-    lines: &'l [String],
-    name: &'n str,
-) -> impl Iterator<Item = &'l str> + use<'l, 'n> {
+fn attrs<'l, 'n>(lines: &'l [String], name: &'n str) -> impl Iterator<Item = &'l str> + use<'l, 'n> {
     lines.iter().filter_map(move |line| {
         let rest = line.strip_prefix("a=")?.strip_prefix(name)?;
-        if rest.is_empty() {
-            Some("")
-        } else {
-            rest.strip_prefix(':')
-        }
+        if rest.is_empty() { Some("") } else { rest.strip_prefix(':') }
     })
 }
 
 /// One value of a `key=value;key=value` list such as `a=fmtp` carries.
 pub(crate) fn parameter<'a>(list: &'a str, key: &str) -> Option<&'a str> {
-    list.split(';')
-        .filter_map(|p| p.trim().split_once('='))
-        .find(|(k, _)| k.eq_ignore_ascii_case(key))
-        .map(|(_, v)| v)
+    list.split(';').filter_map(|p| p.trim().split_once('=')).find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v)
 }
 
 #[cfg(test)]
@@ -199,10 +160,7 @@ mod tests {
         assert_eq!(sdp.accepted().count(), 1);
         assert_eq!(tagged.kind, "video");
         assert_eq!(sdp.effective(tagged, "setup"), Some("passive"));
-        assert_eq!(
-            (tagged.direction(), tagged.codec("96").as_deref()),
-            ("recvonly", Some("VP8/90000"))
-        );
+        assert_eq!((tagged.direction(), tagged.codec("96").as_deref()), ("recvonly", Some("VP8/90000")));
     }
 
     #[test]

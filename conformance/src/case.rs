@@ -31,15 +31,8 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     /// All verdicts, worst first.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Fail,
-        Self::Warn,
-        Self::Legacy,
-        Self::Pass,
-        Self::Info,
-        Self::Skip,
-        Self::NotApplicable,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Fail, Self::Warn, Self::Legacy, Self::Pass, Self::Info, Self::Skip, Self::NotApplicable];
 
     /// Four letters or so for reports.
     pub(crate) fn name(self) -> &'static str {
@@ -71,34 +64,17 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// An outcome without a command.
     pub(crate) fn new(verdict: Verdict, expected: &str, observed: impl Into<String>) -> Self {
-        Self {
-            verdict,
-            expected: expected.to_owned(),
-            observed: observed.into(),
-            curl: None,
-        }
+        Self { verdict, expected: expected.to_owned(), observed: observed.into(), curl: None }
     }
 
     /// PASS when `good`, else FAIL.
     pub(crate) fn judge(good: bool, expected: &str, observed: impl Into<String>) -> Self {
-        Self::new(
-            if good { Verdict::Pass } else { Verdict::Fail },
-            expected,
-            observed,
-        )
+        Self::new(if good { Verdict::Pass } else { Verdict::Fail }, expected, observed)
     }
 
     /// PASS when there is no complaint, else FAIL with all of them.
-    pub(crate) fn complaints(
-        expected: &str,
-        complaints: &[String],
-        fine: impl Into<String>,
-    ) -> Self {
-        let observed = if complaints.is_empty() {
-            fine.into()
-        } else {
-            complaints.join("; ")
-        };
+    pub(crate) fn complaints(expected: &str, complaints: &[String], fine: impl Into<String>) -> Self {
+        let observed = if complaints.is_empty() { fine.into() } else { complaints.join("; ") };
         Self::judge(complaints.is_empty(), expected, observed)
     }
 
@@ -153,32 +129,17 @@ pub(crate) struct Case {
 impl Case {
     /// A check for both protocols.
     pub(crate) fn both(id: &'static str, check: impl Check + 'static) -> Self {
-        Self {
-            id,
-            sides: &[Side::Whip, Side::Whep],
-            phase: Phase::Live,
-            check: Box::new(check),
-        }
+        Self { id, sides: &[Side::Whip, Side::Whep], phase: Phase::Live, check: Box::new(check) }
     }
 
     /// A check for WHIP.
     pub(crate) fn whip(id: &'static str, check: impl Check + 'static) -> Self {
-        Self {
-            id,
-            sides: &[Side::Whip],
-            phase: Phase::Live,
-            check: Box::new(check),
-        }
+        Self { id, sides: &[Side::Whip], phase: Phase::Live, check: Box::new(check) }
     }
 
     /// A check for WHEP.
     pub(crate) fn whep(id: &'static str, check: impl Check + 'static) -> Self {
-        Self {
-            id,
-            sides: &[Side::Whep],
-            phase: Phase::Live,
-            check: Box::new(check),
-        }
+        Self { id, sides: &[Side::Whep], phase: Phase::Live, check: Box::new(check) }
     }
 
     /// The same check at another time.
@@ -201,9 +162,7 @@ impl Case {
         match self.check.run(context, side).await {
             Ok(outcome) => outcome,
             Err(Halt::Skip(why)) => Outcome::new(Verdict::Skip, "", why),
-            Err(Halt::Broken(why)) => {
-                Outcome::new(Verdict::Fail, "an HTTP response", format!("none: {why}"))
-            }
+            Err(Halt::Broken(why)) => Outcome::new(Verdict::Fail, "an HTTP response", format!("none: {why}")),
         }
     }
 }
@@ -211,19 +170,11 @@ impl Case {
 /// An async function that judges. (A trait because function pointers cannot be async.)
 pub(crate) trait Check {
     /// Runs it.
-    fn run<'a>(
-        &'a self,
-        context: &'a Context,
-        side: Side,
-    ) -> Pin<Box<dyn Future<Output = Done> + 'a>>;
+    fn run<'a>(&'a self, context: &'a Context, side: Side) -> Pin<Box<dyn Future<Output = Done> + 'a>>;
 }
 
 impl<F: AsyncFn(&Context, Side) -> Done> Check for F {
-    fn run<'a>(
-        &'a self,
-        context: &'a Context,
-        side: Side,
-    ) -> Pin<Box<dyn Future<Output = Done> + 'a>> {
+    fn run<'a>(&'a self, context: &'a Context, side: Side) -> Pin<Box<dyn Future<Output = Done> + 'a>> {
         Box::pin(self(context, side))
     }
 }

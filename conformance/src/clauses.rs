@@ -62,8 +62,7 @@ impl Table {
     /// # Errors
     /// A sentence when the data are not the expected JSON.
     pub(crate) fn built_in() -> Result<Self, String> {
-        let mut rows: Vec<Clause> =
-            serde_json::from_str(DATA).map_err(|e| format!("clauses.json: {e}"))?;
+        let mut rows: Vec<Clause> = serde_json::from_str(DATA).map_err(|e| format!("clauses.json: {e}"))?;
         // In the table a source of "same" means that of the row above.
         let mut above = String::new();
         for row in &mut rows {
@@ -72,11 +71,7 @@ impl Table {
             }
             above.clone_from(&row.source);
         }
-        let by_id = rows
-            .iter()
-            .enumerate()
-            .map(|(at, row)| (row.id.clone(), at))
-            .collect();
+        let by_id = rows.iter().enumerate().map(|(at, row)| (row.id.clone(), at)).collect();
         Ok(Self { rows, by_id })
     }
 
@@ -103,18 +98,9 @@ mod tests {
         let table = Table::built_in().unwrap();
 
         assert!(table.rows().len() >= 280, "{}", table.rows().len());
-        assert_eq!(
-            table.by_id.len(),
-            table.rows().len(),
-            "two rows share an id"
-        );
+        assert_eq!(table.by_id.len(), table.rows().len(), "two rows share an id");
         for row in table.rows() {
-            assert!(
-                matches!(row.severity.as_str(), "S1" | "S2" | "S3" | "S4"),
-                "{}: {}",
-                row.id,
-                row.severity
-            );
+            assert!(matches!(row.severity.as_str(), "S1" | "S2" | "S3" | "S4"), "{}: {}", row.id, row.severity);
             assert_ne!(row.source, "same", "{}", row.id);
         }
     }

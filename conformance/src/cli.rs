@@ -13,10 +13,7 @@ use clap::{Parser, ValueEnum};
 /// presenter live on the stream.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tribune-conformance", version)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch on the command line"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub(crate) struct Cli {
     /// WHIP endpoint, e.g. http://127.0.0.1:8080/whip/room
     #[arg(long, value_name = "URL")]
@@ -116,15 +113,7 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
 
-        let cli = Cli::parse_from([
-            "x",
-            "--whip",
-            "http://h/w",
-            "--only",
-            "SDP-01,SDP-02",
-            "--format",
-            "junit",
-        ]);
+        let cli = Cli::parse_from(["x", "--whip", "http://h/w", "--only", "SDP-01,SDP-02", "--format", "junit"]);
 
         assert_eq!(cli.only, ["SDP-01", "SDP-02"]);
         assert_eq!((cli.format, cli.level), (Format::Junit, Level::Full));

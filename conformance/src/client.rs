@@ -99,11 +99,7 @@ impl Context {
 
     /// The token for that side.
     pub(crate) fn token(&self, side: Side) -> Option<&str> {
-        let watch = self
-            .target
-            .watch_token
-            .as_deref()
-            .filter(|_| side == Side::Whep);
+        let watch = self.target.watch_token.as_deref().filter(|_| side == Side::Whep);
         watch.or(self.target.token.as_deref())
     }
 
@@ -120,12 +116,7 @@ impl Context {
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub(crate) async fn ask(
-        &self,
-        side: Side,
-        method: &str,
-        url: &Url,
-    ) -> Result<Exchange, NoAnswer> {
+    pub(crate) async fn ask(&self, side: Side, method: &str, url: &Url) -> Result<Exchange, NoAnswer> {
         self.http.send(self.request(side, method, url)).await
     }
 
@@ -145,10 +136,7 @@ impl Context {
     /// [`Halt::Skip`] when there is no such endpoint.
     pub(crate) fn offering_text(&self, side: Side, offer: &str) -> Result<Request, Halt> {
         let request = self.request(side, "POST", self.endpoint(side)?);
-        Ok(request
-            .header("Content-Type", "application/sdp")
-            .header("Origin", ORIGIN)
-            .body(offer))
+        Ok(request.header("Content-Type", "application/sdp").header("Origin", ORIGIN).body(offer))
     }
 
     /// Sends a POST at the polite rate and remembers the session it may have made.
@@ -182,18 +170,11 @@ impl Context {
     /// Notes a session for [`Context::clean_up`] and the status for clauses about every POST.
     pub(crate) fn remember(&self, side: Side, exchange: &Exchange) {
         self.post_codes.borrow_mut().push((side, exchange.status()));
-        let location = exchange
-            .response
-            .header("location")
-            .filter(|_| exchange.response.is_success());
+        let location = exchange.response.header("location").filter(|_| exchange.response.is_success());
         if let Some(Ok(url)) = location.map(|reference| exchange.request.url.resolve(reference)) {
             // Never delete what a server calls by the endpoint's own name.
             if self.endpoint(side).is_ok_and(|endpoint| *endpoint != url) {
-                self.made.borrow_mut().push(Made {
-                    side,
-                    url,
-                    held: false,
-                });
+                self.made.borrow_mut().push(Made { side, url, held: false });
             }
         }
     }
@@ -204,8 +185,7 @@ impl Context {
     /// [`Halt::Skip`] when the server makes none: another clause already tells.
     pub(crate) async fn open(&self, side: Side, fixture: Fixture) -> Result<Session, Halt> {
         let exchange = self.post(side, self.offering(side, fixture)?).await?;
-        session(side, exchange)
-            .map_err(|why| Halt::Skip(format!("{} gave no session: {why}", fixture.name())))
+        session(side, exchange).map_err(|why| Halt::Skip(format!("{} gave no session: {why}", fixture.name())))
     }
 
     /// Ends a session.
@@ -257,11 +237,7 @@ impl Context {
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub(crate) async fn post_and_delete(
-        &self,
-        side: Side,
-        request: Request,
-    ) -> Result<Exchange, NoAnswer> {
+    pub(crate) async fn post_and_delete(&self, side: Side, request: Request) -> Result<Exchange, NoAnswer> {
         let exchange = self.post(side, request).await?;
         self.clean_up_side(side).await;
         Ok(exchange)
@@ -279,13 +255,7 @@ impl Context {
 
     /// Deletes what checks left behind on that side.
     pub(crate) async fn clean_up_side(&self, side: Side) {
-        let left: Vec<Made> = self
-            .made
-            .borrow()
-            .iter()
-            .filter(|m| m.side == side && !m.held)
-            .cloned()
-            .collect();
+        let left: Vec<Made> = self.made.borrow().iter().filter(|m| m.side == side && !m.held).cloned().collect();
         for Made { side, url, .. } in left {
             let _unreachable = self.delete(side, &url).await;
             // One try each: a server without DELETE would keep us here for ever.
@@ -295,12 +265,7 @@ impl Context {
 
     /// Keeps a session alive over the clean-up after each check.
     pub(crate) fn hold(&self, session: &Session) {
-        for made in self
-            .made
-            .borrow_mut()
-            .iter_mut()
-            .filter(|made| made.url == session.url)
-        {
+        for made in self.made.borrow_mut().iter_mut().filter(|made| made.url == session.url) {
             made.held = true;
         }
     }
@@ -316,13 +281,10 @@ impl Context {
         edit: impl Fn(&str) -> String,
     ) -> Result<(Session, Live), Halt> {
         let ip = self.local_ip(side).await?;
-        let client = Client::offering(ip, side, kinds)
-            .await
-            .map_err(Halt::Skip)?;
+        let client = Client::offering(ip, side, kinds).await.map_err(Halt::Skip)?;
         let offer = edit(client.offer());
         let exchange = self.post(side, self.offering_text(side, &offer)?).await?;
-        let session =
-            session(side, exchange).map_err(|why| Halt::Skip(format!("no live session: {why}")))?;
+        let session = session(side, exchange).map_err(|why| Halt::Skip(format!("no live session: {why}")))?;
         // The check decides when it ends; a failure in between must still leave nothing behind.
         let live = client.start(&session.sdp.text).map_err(Halt::Skip)?;
         Ok((session, live))
@@ -334,21 +296,14 @@ impl Context {
             return Ok(ip);
         }
         let target = self.http.address(self.endpoint(side)?).await?;
-        let any: IpAddr = if target.is_ipv4() {
-            [0; 4].into()
-        } else {
-            [0; 16].into()
-        };
+        let any: IpAddr = if target.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let probe = async {
             let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
             // Connecting a UDP socket sends nothing; it only asks the routing table.
             socket.connect(target).await?;
             socket.local_addr()
         };
-        probe
-            .await
-            .map(|a| a.ip())
-            .map_err(|e| Halt::Skip(format!("no route to {target}: {e}")))
+        probe.await.map(|a| a.ip()).map_err(|e| Halt::Skip(format!("no route to {target}: {e}")))
     }
 }
 
@@ -364,20 +319,12 @@ fn session(side: Side, exchange: Exchange) -> Result<Session, String> {
         return Err("Location names the endpoint itself".into());
     }
     let sdp = Sdp::parse(&response.text()).map_err(|e| format!("answer is not SDP: {e}"))?;
-    Ok(Session {
-        side,
-        url,
-        exchange,
-        sdp,
-    })
+    Ok(Session { side, url, exchange, sdp })
 }
 
 /// How long to wait before asking again: told by the server on overload; a moment when a seat is still being freed.
 fn retry_pause(exchange: &Exchange) -> Option<Duration> {
-    let told = exchange
-        .response
-        .header("retry-after")
-        .and_then(|v| v.trim().parse::<u64>().ok());
+    let told = exchange.response.header("retry-after").and_then(|v| v.trim().parse::<u64>().ok());
     match exchange.status() {
         429 | 503 => Some(Duration::from_secs(told.unwrap_or(1).min(5))),
         409 if told.is_none() => Some(Duration::from_millis(500)),

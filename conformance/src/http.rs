@@ -44,13 +44,7 @@ pub(crate) struct Request {
 impl Request {
     /// A request without headers or body.
     pub(crate) fn new(method: &str, url: &Url) -> Self {
-        Self {
-            method: method.to_owned(),
-            url: url.clone(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            fixture: None,
-        }
+        Self { method: method.to_owned(), url: url.clone(), headers: Vec::new(), body: Vec::new(), fixture: None }
     }
 
     /// Adds a header field.
@@ -76,12 +70,7 @@ impl Request {
 
     /// The header section as octets, with `extra` lines (each ending in CRLF) before the blank line.
     pub(crate) fn head(&self, extra: &str) -> String {
-        let mut text = format!(
-            "{} {} HTTP/1.1\r\nHost: {}\r\n",
-            self.method,
-            self.url.path,
-            self.url.authority()
-        );
+        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.url.path, self.url.authority());
         for (name, value) in &self.headers {
             text = format!("{text}{name}: {value}\r\n");
         }
@@ -97,11 +86,7 @@ impl Request {
             method => format!("curl -i -X {method}"),
         };
         for (name, value) in &self.headers {
-            let value = if name.eq_ignore_ascii_case("authorization") {
-                mask(value)
-            } else {
-                value.clone()
-            };
+            let value = if name.eq_ignore_ascii_case("authorization") { mask(value) } else { value.clone() };
             line = format!("{line} -H \"{name}: {}\"", value.replace('"', "\\\""));
         }
         if let Some(fixture) = self.fixture {
@@ -146,11 +131,7 @@ impl Response {
 
     /// Every field of that name.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        self.headers
-            .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v.as_str())
-            .collect()
+        self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
     }
 
     /// Every element of a comma-separated list header, trimmed.
@@ -165,22 +146,13 @@ impl Response {
 
     /// True when the list header `name` holds `token`, whatever its case.
     pub(crate) fn lists(&self, name: &str, token: &str) -> bool {
-        self.list(name)
-            .iter()
-            .any(|t| t.eq_ignore_ascii_case(token))
+        self.list(name).iter().any(|t| t.eq_ignore_ascii_case(token))
     }
 
     /// The media type without parameters, in lower case.
     pub(crate) fn media_type(&self) -> Option<String> {
         let value = self.header("content-type")?;
-        Some(
-            value
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase(),
-        )
+        Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 
     /// The body as text; wrong UTF-8 is replaced.
@@ -249,11 +221,8 @@ impl Http {
             return Ok(Vec::new());
         };
         let stream = self.connect(&first.url).await?;
-        let (mut sender, connection) = patiently(hyper::client::conn::http1::handshake::<
-            _,
-            Full<Bytes>,
-        >(TokioIo::new(stream)))
-        .await?;
+        let (mut sender, connection) =
+            patiently(hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))).await?;
         let driver = tokio::spawn(connection);
 
         let mut answered = Vec::new();
@@ -262,18 +231,11 @@ impl Http {
             let message = build(&request)?;
             patiently(sender.ready()).await?;
             let (head, body) = patiently(sender.send_request(message)).await?.into_parts();
-            let body = patiently(Limited::new(body, BODY_LIMIT).collect())
-                .await?
-                .to_bytes();
+            let body = patiently(Limited::new(body, BODY_LIMIT).collect()).await?.to_bytes();
             let headers = head
                 .headers
                 .iter()
-                .map(|(n, v)| {
-                    (
-                        n.as_str().to_owned(),
-                        String::from_utf8_lossy(v.as_bytes()).into_owned(),
-                    )
-                })
+                .map(|(n, v)| (n.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
                 .collect();
             let response = Response {
                 status: head.status.as_u16(),
@@ -293,17 +255,11 @@ impl Http {
     ///
     /// # Errors
     /// [`NoAnswer`] when no response head came.
-    pub(crate) async fn raw(
-        &self,
-        request: Request,
-        parts: &[&[u8]],
-    ) -> Result<Exchange, NoAnswer> {
+    pub(crate) async fn raw(&self, request: Request, parts: &[&[u8]]) -> Result<Exchange, NoAnswer> {
         let start = Instant::now();
         let (mut reader, mut writer) = tokio::io::split(self.connect(&request.url).await?);
         let mut received = Vec::new();
-        let (last, first) = parts
-            .split_last()
-            .ok_or_else(|| NoAnswer("nothing was sent".into()))?;
+        let (last, first) = parts.split_last().ok_or_else(|| NoAnswer("nothing was sent".into()))?;
         for part in first {
             patiently(writer.write_all(part)).await?;
             let mut chunk = [0; 4096];
@@ -323,10 +279,7 @@ impl Http {
             () = read_response(&mut reader, &mut received, no_body_expected) => {}
         }
         let response = parse(&received, start.elapsed()).ok_or_else(|| {
-            NoAnswer(format!(
-                "no HTTP response, only {} octets before the connection ended",
-                received.len()
-            ))
+            NoAnswer(format!("no HTTP response, only {} octets before the connection ended", received.len()))
         })?;
         Ok(Exchange { request, response })
     }
@@ -339,11 +292,8 @@ impl Http {
         if !url.tls {
             return Ok(Box::new(stream));
         }
-        let name = rustls::pki_types::ServerName::try_from(url.host.clone())
-            .map_err(|e| NoAnswer(e.to_string()))?;
-        let stream =
-            patiently(tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream))
-                .await?;
+        let name = rustls::pki_types::ServerName::try_from(url.host.clone()).map_err(|e| NoAnswer(e.to_string()))?;
+        let stream = patiently(tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream)).await?;
         Ok(Box::new(stream))
     }
 
@@ -353,8 +303,7 @@ impl Http {
     /// [`NoAnswer`] when the name does not resolve.
     pub(crate) async fn address(&self, url: &Url) -> Result<SocketAddr, NoAnswer> {
         let mut all = patiently(tokio::net::lookup_host((url.host.as_str(), url.port))).await?;
-        all.next()
-            .ok_or_else(|| NoAnswer(format!("{} has no address", url.host)))
+        all.next().ok_or_else(|| NoAnswer(format!("{} has no address", url.host)))
     }
 }
 
@@ -364,12 +313,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// Turns our request into hyper's.
 fn build(request: &Request) -> Result<hyper::Request<Full<Bytes>>, NoAnswer> {
-    let mut builder = hyper::Request::builder()
-        .method(request.method.as_str())
-        .uri(request.url.path.as_str());
-    builder = builder
-        .header("host", request.url.authority())
-        .header("user-agent", USER_AGENT);
+    let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(request.url.path.as_str());
+    builder = builder.header("host", request.url.authority()).header("user-agent", USER_AGENT);
     for (name, value) in &request.headers {
         builder = builder.header(name.as_str(), value.as_str());
     }
@@ -379,26 +324,17 @@ fn build(request: &Request) -> Result<hyper::Request<Full<Bytes>>, NoAnswer> {
 }
 
 /// Waits at most [`PATIENCE`].
-async fn patiently<T, E: fmt::Display>(
-    what: impl Future<Output = Result<T, E>>,
-) -> Result<T, NoAnswer> {
+async fn patiently<T, E: fmt::Display>(what: impl Future<Output = Result<T, E>>) -> Result<T, NoAnswer> {
     match timeout(PATIENCE, what).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(NoAnswer(error.to_string())),
-        Err(_) => Err(NoAnswer(format!(
-            "no answer within {} s",
-            PATIENCE.as_secs()
-        ))),
+        Err(_) => Err(NoAnswer(format!("no answer within {} s", PATIENCE.as_secs()))),
     }
 }
 
 /// Reads until the final response is complete, the peer closes, or it falls silent. For HEAD it waits for octets that
 /// must not come.
-async fn read_response(
-    reader: &mut (impl AsyncRead + Unpin),
-    received: &mut Vec<u8>,
-    no_body_expected: bool,
-) {
+async fn read_response(reader: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>, no_body_expected: bool) {
     let mut chunk = vec![0; 16 * 1024];
     loop {
         let complete = is_complete(received);
@@ -419,10 +355,7 @@ async fn read_response(
 
 /// Where the body starts.
 fn head_end(octets: &[u8]) -> Option<usize> {
-    octets
-        .windows(4)
-        .position(|w| w == b"\r\n\r\n")
-        .map(|at| at + 4)
+    octets.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4)
 }
 
 /// Skips `1xx` responses; gives the rest and whether one was skipped.
@@ -444,10 +377,7 @@ fn is_complete(received: &[u8]) -> bool {
         return false;
     };
     let body = octets.get(end..).unwrap_or_default();
-    match response
-        .header("content-length")
-        .and_then(|v| v.trim().parse::<usize>().ok())
-    {
+    match response.header("content-length").and_then(|v| v.trim().parse::<usize>().ok()) {
         Some(length) => body.len() >= length,
         None if response.lists("transfer-encoding", "chunked") => body.ends_with(b"0\r\n\r\n"),
         None => matches!(response.status, 204 | 304),
@@ -460,24 +390,12 @@ fn parse(received: &[u8], took: Duration) -> Option<Response> {
     let end = head_end(octets)?;
     let head = String::from_utf8_lossy(octets.get(..end)?).into_owned();
     let mut lines = head.split("\r\n");
-    let status = lines
-        .next()?
-        .strip_prefix("HTTP/1.")?
-        .split(' ')
-        .nth(1)?
-        .parse()
-        .ok()?;
+    let status = lines.next()?.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     let headers = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Some(Response {
-        status,
-        headers,
-        body: octets.get(end..)?.to_vec(),
-        took,
-        continued,
-    })
+    Some(Response { status, headers, body: octets.get(end..)?.to_vec(), took, continued })
 }
 
 /// A server that is slower than this has not answered; clients give up at 8 s (OBS) to 15 s (GStreamer).

@@ -62,29 +62,20 @@ fn start(cli: &Cli) -> Result<ExitCode, String> {
         let cases = all();
         let lines = cases.iter().filter_map(|case| {
             let clause = table.find(case.id)?;
-            Some(format!(
-                "{:14} {:2} {:8} {}\n",
-                clause.id, clause.severity, clause.keyword, clause.requirement
-            ))
+            Some(format!("{:14} {:2} {:8} {}\n", clause.id, clause.severity, clause.keyword, clause.requirement))
         });
         print(&lines.collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
     }
     let report = judge(cli, &table)?;
     print(&report.render(cli.format)?)?;
-    Ok(if report.failed() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Runs the checks.
 fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
     let parse = |flag: &str, url: &Option<String>| {
-        url.as_deref()
-            .map(|u| Url::parse(u).map_err(|e| format!("--{flag} {e}")))
-            .transpose()
+        url.as_deref().map(|u| Url::parse(u).map_err(|e| format!("--{flag} {e}"))).transpose()
     };
     let (whip, whep) = (parse("whip", &cli.whip)?, parse("whep", &cli.whep)?);
     if whip.is_none() && whep.is_none() {
@@ -95,23 +86,13 @@ fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
     let target = Target {
         whip,
         whep,
-        token: cli
-            .token
-            .clone()
-            .or_else(|| environment("CONFORMANCE_TOKEN")),
-        watch_token: cli
-            .watch_token
-            .clone()
-            .or_else(|| environment("CONFORMANCE_WATCH_TOKEN")),
+        token: cli.token.clone().or_else(|| environment("CONFORMANCE_TOKEN")),
+        watch_token: cli.watch_token.clone().or_else(|| environment("CONFORMANCE_WATCH_TOKEN")),
         local_ip: cli.local_ip,
     };
     let http = Http::new(tls::config(cli.ca.as_deref(), cli.insecure)?);
     let context = Context::new(target, http);
-    let progress = if cli.quiet {
-        Progress::Silent
-    } else {
-        Progress::Stderr
-    };
+    let progress = if cli.quiet { Progress::Silent } else { Progress::Stderr };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -130,7 +111,5 @@ fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
 
 /// Writes to standard output. A closed pipe is an error like any other.
 fn print(text: &str) -> Result<(), String> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|e| format!("standard output: {e}"))
+    std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("standard output: {e}"))
 }

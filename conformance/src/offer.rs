@@ -109,18 +109,12 @@ impl Fixture {
 
     /// The name in the clause table.
     pub(crate) fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(fixture, _)| *fixture == self)
-            .map_or("O-?", |(_, name)| name)
+        Self::ALL.iter().find(|(fixture, _)| *fixture == self).map_or("O-?", |(_, name)| name)
     }
 
     /// The fixture of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, n)| n.eq_ignore_ascii_case(name))
-            .map(|(fixture, _)| *fixture)
+        Self::ALL.iter().find(|(_, n)| n.eq_ignore_ascii_case(name)).map(|(fixture, _)| *fixture)
     }
 
     /// The body to POST, with fresh ICE credentials.
@@ -144,16 +138,10 @@ impl Fixture {
                 offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &[INVENTED])];
             }
             Self::MixedCodecs => {
-                offer.sections = vec![
-                    Section::audio("0"),
-                    Section::with_codecs("1", &[INVENTED, H264_CBP]),
-                ];
+                offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &[INVENTED, H264_CBP])];
             }
             Self::H264 => {
-                offer.sections = vec![
-                    Section::audio("0"),
-                    Section::with_codecs("1", &H264_PROFILES),
-                ];
+                offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &H264_PROFILES)];
             }
             Self::Odd => offer.sections = vec![Section::odd_audio(), Section::odd_video()],
             Self::NoMsid => offer.streams = 0,
@@ -167,24 +155,15 @@ impl Fixture {
             Self::Hello => return "hello".into(),
             Self::Truncated => {
                 let text = offer.text();
-                return text
-                    .find("m=")
-                    .and_then(|at| text.get(..at + 2))
-                    .unwrap_or_default()
-                    .to_owned();
+                return text.find("m=").and_then(|at| text.get(..at + 2)).unwrap_or_default().to_owned();
             }
             Self::NoUfrag => return drop_lines(&offer.text(), "a=ice-ufrag"),
             Self::NoFingerprint => return drop_lines(&offer.text(), "a=fingerprint"),
             Self::Huge => {
-                return offer.text()
-                    + &"a=x-padding:0123456789abcdef0123456789abcdef\r\n".repeat(24_000);
+                return offer.text() + &"a=x-padding:0123456789abcdef0123456789abcdef\r\n".repeat(24_000);
             }
         }
-        if self == Self::AloneUngrouped {
-            drop_lines(&offer.text(), "a=group")
-        } else {
-            offer.text()
-        }
+        if self == Self::AloneUngrouped { drop_lines(&offer.text(), "a=group") } else { offer.text() }
     }
 }
 
@@ -231,12 +210,7 @@ impl Offer {
         for (at, section) in self.sections.iter().enumerate() {
             let bundled = self.bundle_only && at > 0;
             let port = if bundled { 0 } else { 9 };
-            lines.push(format!(
-                "m={} {port} {} {}",
-                section.kind,
-                section.proto(),
-                section.formats()
-            ));
+            lines.push(format!("m={} {port} {} {}", section.kind, section.proto(), section.formats()));
             lines.push("c=IN IP4 0.0.0.0".into());
             lines.push(format!("a=mid:{}", section.mid));
             if bundled {
@@ -310,12 +284,7 @@ impl Section {
     fn simulcast(mid: &'static str) -> Self {
         let mut section = Self::video(mid);
         section.by_rid = true;
-        section.lines.extend(owned(&[
-            "rid:0 send",
-            "rid:1 send",
-            "rid:2 send",
-            "simulcast:send 0;1;2",
-        ]));
+        section.lines.extend(owned(&["rid:0 send", "rid:1 send", "rid:2 send", "simulcast:send 0;1;2"]));
         section
     }
 
@@ -342,37 +311,16 @@ impl Section {
             payloads.push(payload.to_string());
             payloads.push(repair.to_string());
         }
-        Self {
-            kind: "video",
-            mid,
-            payloads,
-            lines,
-            by_rid: false,
-        }
+        Self { kind: "video", mid, payloads, lines, by_rid: false }
     }
 
     fn data(mid: &'static str) -> Self {
-        Self {
-            kind: "application",
-            mid,
-            payloads: Vec::new(),
-            lines: Vec::new(),
-            by_rid: true,
-        }
+        Self { kind: "application", mid, payloads: Vec::new(), lines: Vec::new(), by_rid: true }
     }
 
     fn odd_audio() -> Self {
-        let lines = owned(&[
-            "extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
-            "rtpmap:63 opus/48000/2",
-        ]);
-        Self {
-            kind: "audio",
-            mid: "x-7",
-            payloads: vec!["63".into()],
-            lines,
-            by_rid: false,
-        }
+        let lines = owned(&["extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid", "rtpmap:63 opus/48000/2"]);
+        Self { kind: "audio", mid: "x-7", payloads: vec!["63".into()], lines, by_rid: false }
     }
 
     fn odd_video() -> Self {
@@ -385,29 +333,15 @@ impl Section {
             "rtcp-fb:35 nack",
             "fmtp:35 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
         ]);
-        Self {
-            kind: "video",
-            mid: "video0",
-            payloads: vec!["35".into()],
-            lines,
-            by_rid: false,
-        }
+        Self { kind: "video", mid: "video0", payloads: vec!["35".into()], lines, by_rid: false }
     }
 
     fn proto(&self) -> &'static str {
-        if self.kind == "application" {
-            "UDP/DTLS/SCTP"
-        } else {
-            "UDP/TLS/RTP/SAVPF"
-        }
+        if self.kind == "application" { "UDP/DTLS/SCTP" } else { "UDP/TLS/RTP/SAVPF" }
     }
 
     fn formats(&self) -> String {
-        if self.kind == "application" {
-            "webrtc-datachannel".into()
-        } else {
-            self.payloads.join(" ")
-        }
+        if self.kind == "application" { "webrtc-datachannel".into() } else { self.payloads.join(" ") }
     }
 }
 
@@ -419,18 +353,13 @@ fn owned(lines: &[&str]) -> Vec<String> {
 fn talkative(text: &str) -> String {
     text.replacen("o=- ", "o=FFmpeg ", 1)
         .replacen("s=-", "s=My Publish Session", 1)
-        .replace(
-            "c=IN IP4 0.0.0.0\r\n",
-            "c=IN IP6 ::\r\nb=AS:2500\r\na=x-unknown:yes\r\na=what\r\n",
-        )
+        .replace("c=IN IP4 0.0.0.0\r\n", "c=IN IP6 ::\r\nb=AS:2500\r\na=x-unknown:yes\r\na=what\r\n")
         + "\r\n"
 }
 
 /// Takes out the lines that start with `prefix`.
 pub(crate) fn drop_lines(text: &str, prefix: &str) -> String {
-    text.split_inclusive('\n')
-        .filter(|line| !line.starts_with(prefix))
-        .collect()
+    text.split_inclusive('\n').filter(|line| !line.starts_with(prefix)).collect()
 }
 
 /// Letters and digits for names that must differ between sessions; nothing secret is derived from them.
@@ -453,33 +382,14 @@ const FINGERPRINT: &str = "55:AA:22:56:BB:9B:58:A5:CE:12:55:86:E3:CA:D9:77:\
                            92:39:97:E1:24:EA:D0:86:B0:2D:32:27:A4:EB:42:E9";
 const INVENTED: (u8, &str, &str) = (96, "FOO", "");
 const VP8: (u8, &str, &str) = (98, "VP8", "");
-const H264_CBP: (u8, &str, &str) = (
-    102,
-    "H264",
-    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-);
+const H264_CBP: (u8, &str, &str) =
+    (102, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f");
 const H264_PROFILES: [(u8, &str, &str); 5] = [
     H264_CBP,
-    (
-        104,
-        "H264",
-        "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f",
-    ),
-    (
-        106,
-        "H264",
-        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
-    ),
-    (
-        108,
-        "H264",
-        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f",
-    ),
-    (
-        112,
-        "H264",
-        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c1f",
-    ),
+    (104, "H264", "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f"),
+    (106, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f"),
+    (108, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f"),
+    (112, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c1f"),
 ];
 
 #[cfg(test)]

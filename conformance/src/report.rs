@@ -89,24 +89,14 @@ impl Report {
 
     /// How many rows have that verdict.
     fn count(&self, verdict: Verdict) -> usize {
-        self.rows
-            .iter()
-            .filter(|row| row.verdict == verdict)
-            .count()
+        self.rows.iter().filter(|row| row.verdict == verdict).count()
     }
 
     /// `3 FAIL, 60 PASS`
     pub(crate) fn summary(&self) -> String {
-        let counts = Verdict::ALL
-            .iter()
-            .map(|v| (self.count(*v), v.name()))
-            .filter(|(n, _)| *n > 0);
+        let counts = Verdict::ALL.iter().map(|v| (self.count(*v), v.name())).filter(|(n, _)| *n > 0);
         let text: Vec<String> = counts.map(|(n, name)| format!("{n} {name}")).collect();
-        if text.is_empty() {
-            "nothing judged".into()
-        } else {
-            text.join(", ")
-        }
+        if text.is_empty() { "nothing judged".into() } else { text.join(", ") }
     }
 
     /// The report in that form.
@@ -120,10 +110,7 @@ impl Report {
             Format::Junit => Ok(self.junit()),
             Format::Json => serde_json::to_string_pretty(&JsonReport {
                 report: self,
-                summary: Verdict::ALL
-                    .iter()
-                    .map(|v| (v.name(), self.count(*v)))
-                    .collect(),
+                summary: Verdict::ALL.iter().map(|v| (v.name(), self.count(*v))).collect(),
             })
             .map_err(|e| e.to_string()),
         }
@@ -134,48 +121,24 @@ impl Report {
         for row in &self.rows {
             line(
                 &mut out,
-                format_args!(
-                    "{:6} {:2} {:32} {}",
-                    row.verdict.name(),
-                    row.severity,
-                    row.label(),
-                    row.requirement
-                ),
+                format_args!("{:6} {:2} {:32} {}", row.verdict.name(), row.severity, row.label(), row.requirement),
             );
             if matches!(row.verdict, Verdict::Pass) {
                 continue;
             }
             if !row.expected.is_empty() && row.verdict != Verdict::Info {
-                line(
-                    &mut out,
-                    format_args!("{:9} expected: {}", "", row.expected),
-                );
+                line(&mut out, format_args!("{:9} expected: {}", "", row.expected));
             }
-            line(
-                &mut out,
-                format_args!("{:9} observed: {}", "", row.observed),
-            );
+            line(&mut out, format_args!("{:9} observed: {}", "", row.observed));
             if matches!(row.verdict, Verdict::Fail | Verdict::Warn | Verdict::Legacy) {
-                line(
-                    &mut out,
-                    format_args!("{:9} source:   {} {}", "", row.source, row.keyword),
-                );
+                line(&mut out, format_args!("{:9} source:   {} {}", "", row.source, row.keyword));
                 if let Some(curl) = &row.curl {
                     line(&mut out, format_args!("{:9} try:      {curl}", ""));
                 }
             }
         }
-        if self
-            .rows
-            .iter()
-            .any(|r| r.from_memory && r.verdict == Verdict::Fail)
-        {
-            line(
-                &mut out,
-                format_args!(
-                    "\nm: re-read the cited document before publishing a FAIL of this clause."
-                ),
-            );
+        if self.rows.iter().any(|r| r.from_memory && r.verdict == Verdict::Fail) {
+            line(&mut out, format_args!("\nm: re-read the cited document before publishing a FAIL of this clause."));
         }
         line(&mut out, format_args!("\n{}", self.summary()));
         out
@@ -189,27 +152,12 @@ impl Report {
         line(&mut out, format_args!("- {}", self.summary()));
         line(
             &mut out,
-            format_args!(
-                "\n| Verdict | Sev | Clause | Source | Requirement | Observed |\n|---|---|---|---|---|---|"
-            ),
+            format_args!("\n| Verdict | Sev | Clause | Source | Requirement | Observed |\n|---|---|---|---|---|---|"),
         );
         for row in &self.rows {
-            let cells = [
-                &row.label(),
-                &format!("{} {}", row.source, row.keyword),
-                &row.requirement,
-                &row.observed,
-            ]
-            .map(|cell| cell.replace('|', "\\|").replace(['\r', '\n'], " "));
-            line(
-                &mut out,
-                format_args!(
-                    "| {} | {} | {} |",
-                    row.verdict.name(),
-                    row.severity,
-                    cells.join(" | ")
-                ),
-            );
+            let cells = [&row.label(), &format!("{} {}", row.source, row.keyword), &row.requirement, &row.observed]
+                .map(|cell| cell.replace('|', "\\|").replace(['\r', '\n'], " "));
+            line(&mut out, format_args!("| {} | {} | {} |", row.verdict.name(), row.severity, cells.join(" | ")));
         }
         out
     }
@@ -233,10 +181,7 @@ impl Report {
             let time = seconds(row.milliseconds);
             line(
                 &mut out,
-                format_args!(
-                    "  <testcase classname=\"{}\" name=\"{name}\" time=\"{time:.3}\">",
-                    row.endpoint.name()
-                ),
+                format_args!("  <testcase classname=\"{}\" name=\"{name}\" time=\"{time:.3}\">", row.endpoint.name()),
             );
             let (observed, expected) = (xml(&row.observed), xml(&row.expected));
             match row.verdict {
@@ -244,23 +189,15 @@ impl Report {
                     let curl = xml(row.curl.as_deref().unwrap_or_default());
                     line(
                         &mut out,
-                        format_args!(
-                            "    <failure message=\"{observed}\">expected: {expected}\n{curl}</failure>"
-                        ),
+                        format_args!("    <failure message=\"{observed}\">expected: {expected}\n{curl}</failure>"),
                     );
                 }
                 Verdict::Skip | Verdict::NotApplicable => {
-                    line(
-                        &mut out,
-                        format_args!("    <skipped message=\"{observed}\"/>"),
-                    );
+                    line(&mut out, format_args!("    <skipped message=\"{observed}\"/>"));
                 }
                 Verdict::Pass | Verdict::Warn | Verdict::Info | Verdict::Legacy => {
                     let verdict = row.verdict.name();
-                    line(
-                        &mut out,
-                        format_args!("    <system-out>{verdict}: {observed}</system-out>"),
-                    );
+                    line(&mut out, format_args!("    <system-out>{verdict}: {observed}</system-out>"));
                 }
             }
             line(&mut out, format_args!("  </testcase>"));
@@ -311,12 +248,7 @@ mod tests {
         let row = |id: &str, verdict, observed: &str| {
             let mut outcome = Outcome::new(verdict, "201 <Created>", observed);
             outcome.curl = Some("curl \"x\" & y".into());
-            Row::new(
-                table.find(id).unwrap(),
-                Side::Whip,
-                outcome,
-                Duration::from_millis(1500),
-            )
+            Row::new(table.find(id).unwrap(), Side::Whip, outcome, Duration::from_millis(1500))
         };
         Report {
             version: "0",
@@ -350,8 +282,7 @@ mod tests {
 
     #[test]
     fn json_keeps_its_field_names() {
-        let json: serde_json::Value =
-            serde_json::from_str(&report().render(Format::Json).unwrap()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&report().render(Format::Json).unwrap()).unwrap();
 
         let row = &json["rows"][0];
         assert_eq!(
@@ -366,14 +297,8 @@ mod tests {
     fn junit_is_escaped_and_counts() {
         let junit = report().render(Format::Junit).unwrap();
 
-        assert!(
-            junit.contains("tests=\"4\" failures=\"1\" skipped=\"1\" time=\"6.000\""),
-            "{junit}"
-        );
-        assert!(
-            junit.contains("message=\"200 | &quot;OK&quot; &lt;ok&gt; \""),
-            "{junit}"
-        );
+        assert!(junit.contains("tests=\"4\" failures=\"1\" skipped=\"1\" time=\"6.000\""), "{junit}");
+        assert!(junit.contains("message=\"200 | &quot;OK&quot; &lt;ok&gt; \""), "{junit}");
         assert!(!junit.contains('\u{7}'));
     }
 

@@ -93,24 +93,16 @@ impl Track {
 impl Seen {
     /// The track of that kind with the most packets.
     pub(crate) fn track(&self, kind: MediaKind) -> Option<&Track> {
-        self.tracks
-            .iter()
-            .filter(|t| t.kind == kind)
-            .max_by_key(|t| t.packets)
+        self.tracks.iter().filter(|t| t.kind == kind).max_by_key(|t| t.packets)
     }
 
     /// `audio 120 packets (0 missing), video 80 packets (0 missing)`
     pub(crate) fn summary(&self) -> String {
-        let describe =
-            |t: &Track| format!("{} {} packets ({} missing)", t.kind, t.packets, t.missing());
+        let describe = |t: &Track| format!("{} {} packets ({} missing)", t.kind, t.packets, t.missing());
         if self.tracks.is_empty() {
             "no RTP".into()
         } else {
-            self.tracks
-                .iter()
-                .map(describe)
-                .collect::<Vec<_>>()
-                .join(", ")
+            self.tracks.iter().map(describe).collect::<Vec<_>>().join(", ")
         }
     }
 }
@@ -120,21 +112,15 @@ impl Client {
     ///
     /// # Errors
     /// A sentence when the socket cannot be bound or str0m refuses.
-    pub(crate) async fn offering(
-        ip: IpAddr,
-        side: Side,
-        kinds: &[MediaKind],
-    ) -> Result<Self, String> {
+    pub(crate) async fn offering(ip: IpAddr, side: Side, kinds: &[MediaKind]) -> Result<Self, String> {
         let mut client = Self::bind(ip, false).await?;
         let direction = match side {
             Side::Whip => Direction::SendOnly,
             Side::Whep => Direction::RecvOnly,
         };
         let mut api = client.rtc.sdp_api();
-        let mids = kinds
-            .iter()
-            .map(|kind| api.add_media(*kind, direction, Some("conformance".into()), None, None))
-            .collect();
+        let mids =
+            kinds.iter().map(|kind| api.add_media(*kind, direction, Some("conformance".into()), None, None)).collect();
         let (offer, pending) = api.apply().ok_or("str0m has nothing to offer")?;
         client.offer = offer.to_sdp_string();
         client.pending = Some(pending);
@@ -152,20 +138,14 @@ impl Client {
     /// # Errors
     /// A sentence when str0m cannot use the answer.
     pub(crate) fn start(mut self, answer: &str) -> Result<Live, String> {
-        let answer = SdpAnswer::from_sdp_string(answer)
-            .map_err(|e| format!("answer does not parse: {e}"))?;
+        let answer = SdpAnswer::from_sdp_string(answer).map_err(|e| format!("answer does not parse: {e}"))?;
         let pending = self.pending.take().ok_or("this client has no offer")?;
-        self.rtc
-            .sdp_api()
-            .accept_answer(pending, answer)
-            .map_err(|e| format!("answer is not usable: {e}"))?;
+        self.rtc.sdp_api().accept_answer(pending, answer).map_err(|e| format!("answer is not usable: {e}"))?;
         Ok(self.run())
     }
 
     async fn bind(ip: IpAddr, lite: bool) -> Result<Self, String> {
-        let socket = UdpSocket::bind((ip, 0))
-            .await
-            .map_err(|e| format!("UDP on {ip}: {e}"))?;
+        let socket = UdpSocket::bind((ip, 0)).await.map_err(|e| format!("UDP on {ip}: {e}"))?;
         let local = socket.local_addr().map_err(|e| e.to_string())?;
         let mut rtc = Rtc::builder()
             .clear_codecs()
@@ -178,14 +158,7 @@ impl Client {
             .set_dtls_version(DtlsVersion::Dtls12)
             .build(Instant::now());
         rtc.add_local_candidate(Candidate::host(local, "udp").map_err(|e| e.to_string())?);
-        Ok(Self {
-            rtc,
-            socket,
-            local,
-            pending: None,
-            offer: String::new(),
-            mids: Vec::new(),
-        })
+        Ok(Self { rtc, socket, local, pending: None, offer: String::new(), mids: Vec::new() })
     }
 
     fn run(self) -> Live {
@@ -193,15 +166,7 @@ impl Client {
         let (close, closing) = mpsc::channel(1);
         let mut media = Synthetic::default();
         self.mids.iter().for_each(|mid| media.add(*mid));
-        let task = tokio::spawn(
-            Driver {
-                client: self,
-                seen: Seen::default(),
-                publish,
-                media,
-            }
-            .run(closing),
-        );
+        let task = tokio::spawn(Driver { client: self, seen: Seen::default(), publish, media }.run(closing));
         Live { seen, close, task }
     }
 }
@@ -213,14 +178,8 @@ impl Live {
     }
 
     /// Waits until `enough` holds; false when it did not within `patience` or the client gave up.
-    pub(crate) async fn until(
-        &mut self,
-        patience: Duration,
-        enough: impl Fn(&Seen) -> bool,
-    ) -> bool {
-        let wait = self
-            .seen
-            .wait_for(|seen| enough(seen) || seen.failure.is_some());
+    pub(crate) async fn until(&mut self, patience: Duration, enough: impl Fn(&Seen) -> bool) -> bool {
+        let wait = self.seen.wait_for(|seen| enough(seen) || seen.failure.is_some());
         matches!(timeout(patience, wait).await, Ok(Ok(seen)) if enough(&seen))
     }
 
@@ -290,11 +249,7 @@ impl Driver {
                 }
                 Ok(Output::Transmit(datagram)) => {
                     // A refused datagram looks like a lost one; ICE deals with it.
-                    let _lost = self
-                        .client
-                        .socket
-                        .send_to(&datagram.contents, datagram.destination)
-                        .await;
+                    let _lost = self.client.socket.send_to(&datagram.contents, datagram.destination).await;
                 }
                 Ok(Output::Event(event)) => self.note(event),
                 Err(error) => {
@@ -314,16 +269,8 @@ impl Driver {
         let Ok(contents) = datagram.try_into() else {
             return;
         };
-        let receive = Receive {
-            proto: Protocol::Udp,
-            source,
-            destination: self.client.local,
-            contents,
-        };
-        let result = self
-            .client
-            .rtc
-            .handle_input(Input::Receive(Instant::now(), receive));
+        let receive = Receive { proto: Protocol::Udp, source, destination: self.client.local, contents };
+        let result = self.client.rtc.handle_input(Input::Receive(Instant::now(), receive));
         self.note_failure(result);
     }
 
@@ -354,9 +301,7 @@ impl Driver {
                 self.seen.connected_at.get_or_insert(now);
                 self.media.start(now);
             }
-            Event::IceConnectionStateChange(
-                IceConnectionState::Connected | IceConnectionState::Completed,
-            ) => {
+            Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
                 self.seen.ice_at.get_or_insert(now);
             }
             Event::MediaAdded(added) => self.media.add(added.mid),
@@ -370,18 +315,10 @@ impl Driver {
             Event::RtpPacket(packet) => {
                 let payload_type = packet.header.payload_type;
                 let params = self.client.rtc.codec_config().params();
-                let Some(codec) = params
-                    .iter()
-                    .find(|p| p.pt() == payload_type)
-                    .map(|p| p.spec().codec)
-                else {
+                let Some(codec) = params.iter().find(|p| p.pt() == payload_type).map(|p| p.spec().codec) else {
                     return;
                 };
-                let kind = if codec.is_audio() {
-                    MediaKind::Audio
-                } else {
-                    MediaKind::Video
-                };
+                let kind = if codec.is_audio() { MediaKind::Audio } else { MediaKind::Video };
                 let (ssrc, number) = (*packet.header.ssrc, *packet.seq_no);
                 if let Some(track) = self.seen.tracks.iter_mut().find(|t| t.ssrc == ssrc) {
                     track.packets += 1;

@@ -26,23 +26,11 @@ pub(crate) enum Progress {
 ///
 /// # Errors
 /// A sentence when `only` names what this version cannot judge, or nothing is left.
-pub(crate) fn selected(
-    cases: Vec<Case>,
-    table: &Table,
-    level: Level,
-    only: &[String],
-) -> Result<Vec<Case>, String> {
+pub(crate) fn selected(cases: Vec<Case>, table: &Table, level: Level, only: &[String]) -> Result<Vec<Case>, String> {
     for id in only {
         if !cases.iter().any(|case| case.id.eq_ignore_ascii_case(id)) {
-            let known = table
-                .rows()
-                .iter()
-                .any(|row| row.id.eq_ignore_ascii_case(id));
-            let why = if known {
-                "is known, but this version has no check for it"
-            } else {
-                "is no clause"
-            };
+            let known = table.rows().iter().any(|row| row.id.eq_ignore_ascii_case(id));
+            let why = if known { "is known, but this version has no check for it" } else { "is no clause" };
             return Err(format!("--only {id}: {why} (see --list)"));
         }
     }
@@ -78,18 +66,11 @@ pub(crate) async fn run(
         let Ok(url) = context.endpoint(side) else {
             continue;
         };
-        context
-            .ask(side, "OPTIONS", url)
-            .await
-            .map_err(|e| format!("cannot reach {url}: {e}"))?;
+        context.ask(side, "OPTIONS", url).await.map_err(|e| format!("cannot reach {url}: {e}"))?;
         target.insert(side.name(), url.to_string());
         sides.push(side);
     }
-    let mut report = Report {
-        version: env!("CARGO_PKG_VERSION"),
-        target,
-        rows: Vec::new(),
-    };
+    let mut report = Report { version: env!("CARGO_PKG_VERSION"), target, rows: Vec::new() };
     for phase in [Phase::Idle, Phase::Live, Phase::Own] {
         let due: Vec<(Side, &Case)> = sides
             .iter()
@@ -131,27 +112,16 @@ pub(crate) async fn run(
 /// Publishes in the background until the checks of viewers are done.
 async fn present(context: &Context) -> Result<(Session, Live), String> {
     let kinds = [MediaKind::Audio, MediaKind::Video];
-    let (session, mut live) = context
-        .join(Side::Whip, &kinds, str::to_owned)
-        .await
-        .map_err(|halt| match halt {
-            Halt::Skip(why) | Halt::Broken(why) => why,
-        })?;
+    let (session, mut live) = context.join(Side::Whip, &kinds, str::to_owned).await.map_err(|halt| match halt {
+        Halt::Skip(why) | Halt::Broken(why) => why,
+    })?;
     context.hold(&session);
-    if live
-        .until(Duration::from_secs(5), |seen| seen.sent > 50)
-        .await
-    {
+    if live.until(Duration::from_secs(5), |seen| seen.sent > 50).await {
         Ok((session, live))
     } else {
         let seen = live.seen();
-        let why = seen.failure.unwrap_or_else(|| {
-            if seen.ice_at.is_some() {
-                "no DTLS".into()
-            } else {
-                "no ICE".into()
-            }
-        });
+        let why =
+            seen.failure.unwrap_or_else(|| if seen.ice_at.is_some() { "no DTLS".into() } else { "no ICE".into() });
         Err(format!("published, but {why} within 5 s"))
     }
 }

@@ -30,28 +30,18 @@ pub(crate) async fn naive(says: Says) -> Context {
             let (stream, _) = listener.accept().await.unwrap();
             let says = says.clone();
             let service = service_fn(move |_| {
-                let mut response =
-                    Response::new(Full::new(Bytes::from_static(says.body.as_bytes())));
+                let mut response = Response::new(Full::new(Bytes::from_static(says.body.as_bytes())));
                 *response.status_mut() = says.status;
                 for (name, value) in &says.headers {
                     response.headers_mut().append(*name, value.parse().unwrap());
                 }
                 async move { Ok::<_, Infallible>(response) }
             });
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service),
-            );
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
     let url = |path: &str| Some(Url::parse(&format!("http://127.0.0.1:{port}{path}")).unwrap());
     let token = Some("good".to_owned());
-    let target = Target {
-        whip: url("/whip/a"),
-        whep: url("/whep/a"),
-        token,
-        watch_token: None,
-        local_ip: None,
-    };
+    let target = Target { whip: url("/whip/a"), whep: url("/whep/a"), token, watch_token: None, local_ip: None };
     Context::new(target, Http::new(crate::tls::config(None, true).unwrap()))
 }

@@ -20,10 +20,7 @@ pub(crate) fn config(authority: Option<&Path>, insecure: bool) -> Result<ClientC
         .map_err(|e| e.to_string())?;
     if insecure {
         let verifier = Arc::new(AcceptAll(provider));
-        return Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth());
+        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
     }
     let mut roots = RootCertStore::empty();
     match authority {
@@ -32,9 +29,7 @@ pub(crate) fn config(authority: Option<&Path>, insecure: bool) -> Result<ClientC
         }
         // Without any bundle https targets fail with an "unknown issuer" that tells what to do; http works.
         None => {
-            let _none_found = SYSTEM_BUNDLES
-                .iter()
-                .any(|path| add(&mut roots, Path::new(path)).is_ok());
+            let _none_found = SYSTEM_BUNDLES.iter().any(|path| add(&mut roots, Path::new(path)).is_ok());
         }
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
@@ -45,11 +40,7 @@ fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let name = path.display();
     let found = CertificateDer::pem_file_iter(path).map_err(|e| format!("{name}: {e}"))?;
     let (added, _unusable) = roots.add_parsable_certificates(found.filter_map(Result::ok));
-    if added == 0 {
-        Err(format!("{name}: holds no certificate"))
-    } else {
-        Ok(())
-    }
+    if added == 0 { Err(format!("{name}: holds no certificate")) } else { Ok(()) }
 }
 
 /// For `--insecure`: the certificate is not checked, only that the peer holds its key.
@@ -74,12 +65,7 @@ impl ServerCertVerifier for AcceptAll {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -88,12 +74,7 @@ impl ServerCertVerifier for AcceptAll {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

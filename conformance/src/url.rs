@@ -31,19 +31,9 @@ impl Url {
         let rest = rest.split('#').next().unwrap_or_default();
         let split = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(split);
-        let (host, port) = split_port(authority)
-            .ok_or_else(|| format!("{text}: {authority} is not host[:port]"))?;
-        let path = if path.starts_with('/') {
-            path.to_owned()
-        } else {
-            format!("/{path}")
-        };
-        Ok(Self {
-            tls,
-            host,
-            port: port.unwrap_or(if tls { 443 } else { 80 }),
-            path,
-        })
+        let (host, port) = split_port(authority).ok_or_else(|| format!("{text}: {authority} is not host[:port]"))?;
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { tls, host, port: port.unwrap_or(if tls { 443 } else { 80 }), path })
     }
 
     /// What `reference` means when it came in an answer to a request for `self`.
@@ -64,34 +54,20 @@ impl Url {
             let folder = own.rsplit_once('/').map_or("", |(folder, _)| folder);
             format!("{folder}/{reference}")
         };
-        Ok(Self {
-            path: remove_dots(&path),
-            ..self.clone()
-        })
+        Ok(Self { path: remove_dots(&path), ..self.clone() })
     }
 
     /// The value of the `Host` header.
     pub(crate) fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let usual = if self.tls { 443 } else { 80 };
-        if self.port == usual {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
+        if self.port == usual { host } else { format!("{host}:{}", self.port) }
     }
 
     /// The same server, another path.
     #[must_use]
     pub(crate) fn with_path(&self, path: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            ..self.clone()
-        }
+        Self { path: path.to_owned(), ..self.clone() }
     }
 
     fn scheme(&self) -> &'static str {
@@ -126,9 +102,7 @@ fn split_port(authority: &str) -> Option<(String, Option<u16>)> {
 
 /// RFC 3986 §5.2.4 for paths; a query is left alone.
 fn remove_dots(path: &str) -> String {
-    let (path, query) = path
-        .split_once('?')
-        .map_or((path, None), |(p, q)| (p, Some(q)));
+    let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
     let mut kept: Vec<&str> = Vec::new();
     for segment in path.split('/').skip(1) {
         match segment {
@@ -159,24 +133,13 @@ mod tests {
         ];
         assert!(!cases.is_empty());
         for (reference, expected) in cases {
-            assert_eq!(
-                base.resolve(reference).unwrap().to_string(),
-                expected,
-                "{reference}"
-            );
+            assert_eq!(base.resolve(reference).unwrap().to_string(), expected, "{reference}");
         }
     }
 
     #[test]
     fn what_is_not_a_web_address_is_refused() {
-        for text in [
-            "",
-            "whip/x",
-            "ftp://h/x",
-            "http://",
-            "http://h:99999/",
-            "http://u@h/",
-        ] {
+        for text in ["", "whip/x", "ftp://h/x", "http://", "http://h:99999/", "http://u@h/"] {
             assert!(Url::parse(text).is_err(), "{text}");
         }
     }

@@ -23,35 +23,21 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// The token, or a skip when the target is open.
 fn token(cx: &Context, side: Side) -> Result<&str, Halt> {
-    cx.token(side)
-        .ok_or_else(|| Halt::Skip("no --token given".into()))
+    cx.token(side).ok_or_else(|| Halt::Skip("no --token given".into()))
 }
 
 /// An offer with another Authorization.
-fn with(
-    cx: &Context,
-    side: Side,
-    fixture: Fixture,
-    authorization: Option<&str>,
-) -> Result<Request, Halt> {
+fn with(cx: &Context, side: Side, fixture: Fixture, authorization: Option<&str>) -> Result<Request, Halt> {
     let request = cx.offering(side, fixture)?.without("authorization");
-    Ok(authorization.iter().fold(request, |request, value| {
-        request.header("Authorization", value)
-    }))
+    Ok(authorization.iter().fold(request, |request, value| request.header("Authorization", value)))
 }
 
 /// True when a POST without a token is refused, so that clauses about refusal mean something.
 async fn is_protected(cx: &Context, side: Side) -> Result<(), Halt> {
     token(cx, side)?;
-    let exchange = cx
-        .post_and_delete(side, with(cx, side, Fixture::Av, None)?)
-        .await?;
+    let exchange = cx.post_and_delete(side, with(cx, side, Fixture::Av, None)?).await?;
     if exchange.response.is_success() {
-        return Err(Halt::Skip(format!(
-            "{} is open: a POST without token gave {}",
-            side.name(),
-            exchange.status()
-        )));
+        return Err(Halt::Skip(format!("{} is open: a POST without token gave {}", side.name(), exchange.status())));
     }
     Ok(())
 }
@@ -59,54 +45,32 @@ async fn is_protected(cx: &Context, side: Side) -> Result<(), Halt> {
 /// The `WWW-Authenticate` challenge of the Bearer scheme.
 fn challenge(exchange: &Exchange) -> Option<&str> {
     let all = exchange.response.all("www-authenticate");
-    all.into_iter().find(|v| {
-        v.get(..6)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
-    })
+    all.into_iter().find(|v| v.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")))
 }
 
 async fn token_works(cx: &Context, side: Side) -> Done {
     token(cx, side)?;
     let exchange = cx.try_offer(side, Fixture::Av).await?;
-    Ok(Outcome::judge(
-        exchange.status() == 201,
-        "201 with the token",
-        exchange.line(),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(exchange.status() == 201, "201 with the token", exchange.line()).by(&exchange))
 }
 
 async fn no_token(cx: &Context, side: Side) -> Done {
     token(cx, side)?;
-    let exchange = cx
-        .post_and_delete(side, with(cx, side, Fixture::Av, None)?)
-        .await?;
+    let exchange = cx.post_and_delete(side, with(cx, side, Fixture::Av, None)?).await?;
     let observed = seen(&exchange, "www-authenticate");
     let bearer = challenge(&exchange);
     let verdict = match exchange.status() {
         200..=299 => Verdict::NotApplicable,
         401 if bearer.is_some_and(|c| !c.contains("error=")) => Verdict::Pass,
-        401 if bearer.is_none() && exchange.response.header("www-authenticate").is_some() => {
-            Verdict::Warn
-        }
+        401 if bearer.is_none() && exchange.response.header("www-authenticate").is_some() => Verdict::Warn,
         _ => Verdict::Fail,
     };
-    Ok(Outcome::new(
-        verdict,
-        "401, WWW-Authenticate: Bearer without error code",
-        observed,
-    )
-    .by(&exchange))
+    Ok(Outcome::new(verdict, "401, WWW-Authenticate: Bearer without error code", observed).by(&exchange))
 }
 
 async fn wrong_token(cx: &Context, side: Side) -> Done {
     is_protected(cx, side).await?;
-    let exchange = cx
-        .post_and_delete(
-            side,
-            with(cx, side, Fixture::Av, Some("Bearer not-the-token"))?,
-        )
-        .await?;
+    let exchange = cx.post_and_delete(side, with(cx, side, Fixture::Av, Some("Bearer not-the-token"))?).await?;
     let told = challenge(&exchange).is_some_and(|c| c.contains("invalid_token"));
     let good = exchange.status() == 401 && told;
     let expected = "401, WWW-Authenticate: Bearer error=\"invalid_token\"";
@@ -116,16 +80,9 @@ async fn wrong_token(cx: &Context, side: Side) -> Done {
 async fn token_without_rights(cx: &Context, side: Side) -> Done {
     let watch = cx.target.watch_token.as_deref();
     let watch = watch.ok_or_else(|| Halt::Skip("no --watch-token given".into()))?;
-    let exchange = cx
-        .post_and_delete(
-            side,
-            with(cx, side, Fixture::Av, Some(&format!("Bearer {watch}")))?,
-        )
-        .await?;
+    let exchange = cx.post_and_delete(side, with(cx, side, Fixture::Av, Some(&format!("Bearer {watch}")))?).await?;
     let verdict = match exchange.status() {
-        403 if challenge(&exchange).is_some_and(|c| c.contains("insufficient_scope")) => {
-            Verdict::Pass
-        }
+        403 if challenge(&exchange).is_some_and(|c| c.contains("insufficient_scope")) => Verdict::Pass,
         401 | 403 => Verdict::Warn,
         _ => Verdict::Fail,
     };
@@ -138,27 +95,18 @@ async fn malformed_authorization(cx: &Context, side: Side) -> Done {
     let token = token(cx, side)?;
     let good = format!("Bearer {token}");
     let mut complaints = Vec::new();
-    let cases = [
-        vec!["Bearer".to_owned()],
-        vec![format!("Bearer {token} x")],
-        vec![good.clone(), "Bearer b".to_owned()],
-    ];
+    let cases =
+        [vec!["Bearer".to_owned()], vec![format!("Bearer {token} x")], vec![good.clone(), "Bearer b".to_owned()]];
     for headers in cases {
         let bare = with(cx, side, Fixture::Av, None)?;
-        let request = headers.iter().fold(bare, |request, value| {
-            request.header("Authorization", value)
-        });
+        let request = headers.iter().fold(bare, |request, value| request.header("Authorization", value));
         let exchange = cx.post_and_delete(side, request).await?;
         if !matches!(exchange.status(), 400 | 401) {
             let shape = headers.join(" + ").replace(token, "$TOKEN");
             complaints.push(format!("{shape}: {}", exchange.status()));
         }
     }
-    Ok(Outcome::complaints(
-        "400 or 401",
-        &complaints,
-        "400 or 401 for all",
-    ))
+    Ok(Outcome::complaints("400 or 401", &complaints, "400 or 401 for all"))
 }
 
 async fn scheme_case(cx: &Context, side: Side) -> Done {
@@ -171,25 +119,16 @@ async fn scheme_case(cx: &Context, side: Side) -> Done {
             complaints.push(format!("{scheme}: {}", exchange.status()));
         }
     }
-    Ok(Outcome::complaints(
-        "201 whatever the case",
-        &complaints,
-        "201 for both",
-    ))
+    Ok(Outcome::complaints("201 whatever the case", &complaints, "201 for both"))
 }
 
 async fn session_is_protected(cx: &Context, side: Side) -> Done {
     is_protected(cx, side).await?;
     let session = cx.open(side, Fixture::Av).await?;
-    let wrong =
-        Request::new("DELETE", &session.url).header("Authorization", "Bearer not-the-token");
+    let wrong = Request::new("DELETE", &session.url).header("Authorization", "Bearer not-the-token");
     let wrong = cx.http.send(wrong).await?;
     let bare = cx.http.send(Request::new("DELETE", &session.url)).await?;
-    let observed = format!(
-        "DELETE with a wrong token {}, without token {}",
-        wrong.status(),
-        bare.status()
-    );
+    let observed = format!("DELETE with a wrong token {}, without token {}", wrong.status(), bare.status());
     let verdict = match (wrong.response.is_success(), bare.response.is_success()) {
         (true, _) => Verdict::Fail,
         (false, false) => Verdict::Pass,
@@ -203,16 +142,10 @@ async fn token_before_body(cx: &Context, side: Side) -> Done {
     is_protected(cx, side).await?;
     let mut complaints = Vec::new();
     for fixture in [Fixture::Hello, Fixture::Empty] {
-        let exchange = cx
-            .post_and_delete(side, with(cx, side, fixture, Some("Bearer not-the-token"))?)
-            .await?;
+        let exchange = cx.post_and_delete(side, with(cx, side, fixture, Some("Bearer not-the-token"))?).await?;
         if exchange.status() != 401 {
             complaints.push(format!("{}: {}", fixture.name(), exchange.status()));
         }
     }
-    Ok(Outcome::complaints(
-        "401 whatever the body",
-        &complaints,
-        "401",
-    ))
+    Ok(Outcome::complaints("401 whatever the body", &complaints, "401"))
 }

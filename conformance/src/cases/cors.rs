@@ -29,19 +29,11 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// What a browser sends first: never with credentials.
-async fn preflight(
-    cx: &Context,
-    url: &Url,
-    method: &str,
-    origin: &str,
-) -> Result<Exchange, NoAnswer> {
+async fn preflight(cx: &Context, url: &Url, method: &str, origin: &str) -> Result<Exchange, NoAnswer> {
     let request = Request::new("OPTIONS", url)
         .header("Origin", origin)
         .header("Access-Control-Request-Method", method)
-        .header(
-            "Access-Control-Request-Headers",
-            "authorization,content-type",
-        );
+        .header("Access-Control-Request-Headers", "authorization,content-type");
     cx.http.send(request).await
 }
 
@@ -63,41 +55,20 @@ async fn accept_post(cx: &Context, side: Side) -> Done {
     let plain = cx.ask(side, "OPTIONS", endpoint).await?;
     let asked = preflight(cx, endpoint, "POST", ORIGIN).await?;
     let has = |exchange: &Exchange| exchange.response.lists("accept-post", "application/sdp");
-    let observed = format!(
-        "plain {}; preflight {}",
-        seen(&plain, "accept-post"),
-        seen(&asked, "accept-post")
-    );
-    Ok(Outcome::judge(
-        has(&plain) && has(&asked),
-        "Accept-Post: application/sdp on both",
-        observed,
-    )
-    .by(&plain))
+    let observed = format!("plain {}; preflight {}", seen(&plain, "accept-post"), seen(&asked, "accept-post"));
+    Ok(Outcome::judge(has(&plain) && has(&asked), "Accept-Post: application/sdp on both", observed).by(&plain))
 }
 
 async fn preflight_needs_no_token(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
     let mut complaints = Vec::new();
-    for (url, method) in [
-        (cx.endpoint(side)?, "POST"),
-        (&session.url, "PATCH"),
-        (&session.url, "DELETE"),
-    ] {
+    for (url, method) in [(cx.endpoint(side)?, "POST"), (&session.url, "PATCH"), (&session.url, "DELETE")] {
         let exchange = preflight(cx, url, method, ORIGIN).await?;
         if !exchange.response.is_success() {
-            complaints.push(format!(
-                "preflight for {method} {}: {}",
-                url.path,
-                exchange.status()
-            ));
+            complaints.push(format!("preflight for {method} {}: {}", url.path, exchange.status()));
         }
     }
-    Ok(Outcome::complaints(
-        "2xx without Authorization",
-        &complaints,
-        "2xx for endpoint and session",
-    ))
+    Ok(Outcome::complaints("2xx without Authorization", &complaints, "2xx for endpoint and session"))
 }
 
 async fn allowed_headers(cx: &Context, side: Side) -> Done {
@@ -105,52 +76,29 @@ async fn allowed_headers(cx: &Context, side: Side) -> Done {
     let mut complaints = Vec::new();
     let mut last = None;
     let wanted = [
-        (
-            cx.endpoint(side)?,
-            "POST",
-            &["authorization", "content-type"][..],
-        ),
-        (
-            &session.url,
-            "PATCH",
-            &["authorization", "content-type", "if-match"][..],
-        ),
+        (cx.endpoint(side)?, "POST", &["authorization", "content-type"][..]),
+        (&session.url, "PATCH", &["authorization", "content-type", "if-match"][..]),
     ];
     for (url, method, names) in wanted {
         let exchange = preflight(cx, url, method, ORIGIN).await?;
         for name in names {
             // The star never covers Authorization (Fetch, "CORS non-wildcard request-header name").
-            let star = *name != "authorization"
-                && exchange.response.lists("access-control-allow-headers", "*");
-            if !star
-                && !exchange
-                    .response
-                    .lists("access-control-allow-headers", name)
-            {
+            let star = *name != "authorization" && exchange.response.lists("access-control-allow-headers", "*");
+            if !star && !exchange.response.lists("access-control-allow-headers", name) {
                 complaints.push(format!("{} does not allow {name}", url.path));
             }
         }
         last = Some(exchange);
     }
-    let observed = last
-        .as_ref()
-        .map(|e| seen(e, "access-control-allow-headers"))
-        .unwrap_or_default();
-    Ok(Outcome::complaints(
-        "Authorization by name, Content-Type, If-Match",
-        &complaints,
-        observed,
-    ))
+    let observed = last.as_ref().map(|e| seen(e, "access-control-allow-headers")).unwrap_or_default();
+    Ok(Outcome::complaints("Authorization by name, Content-Type, If-Match", &complaints, observed))
 }
 
 async fn allowed_methods(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
     let mut complaints = Vec::new();
     // POST is always allowed by Fetch, but scripted OPTIONS, PATCH and DELETE are not.
-    for (url, methods) in [
-        (cx.endpoint(side)?, &["POST", "OPTIONS"][..]),
-        (&session.url, &["PATCH", "DELETE"][..]),
-    ] {
+    for (url, methods) in [(cx.endpoint(side)?, &["POST", "OPTIONS"][..]), (&session.url, &["PATCH", "DELETE"][..])] {
         for method in methods {
             let exchange = preflight(cx, url, method, ORIGIN).await?;
             let name = "access-control-allow-methods";
@@ -168,10 +116,7 @@ async fn exposed_headers(cx: &Context, side: Side) -> Done {
     let response = &exchange.response;
     let mut complaints = Vec::new();
     if !admits(response, ORIGIN) {
-        complaints.push(format!(
-            "the 201 does not admit the origin ({})",
-            seen(exchange, ACAO)
-        ));
+        complaints.push(format!("the 201 does not admit the origin ({})", seen(exchange, ACAO)));
     }
     for name in ["location", "link", "etag", "accept-post", "accept-patch"] {
         let exposed = response.lists("access-control-expose-headers", name)
@@ -189,24 +134,14 @@ async fn exposed_headers(cx: &Context, side: Side) -> Done {
 async fn errors_have_cors(cx: &Context, side: Side) -> Done {
     let endpoint = cx.endpoint(side)?;
     let mut tried = Vec::new();
-    tried.push(
-        cx.post_and_delete(side, cx.offering(side, Fixture::Hello)?)
-            .await?,
-    );
-    let wrong_type = cx
-        .offering(side, Fixture::Av)?
-        .without("content-type")
-        .header("Content-Type", "text/plain");
+    tried.push(cx.post_and_delete(side, cx.offering(side, Fixture::Hello)?).await?);
+    let wrong_type = cx.offering(side, Fixture::Av)?.without("content-type").header("Content-Type", "text/plain");
     tried.push(cx.post_and_delete(side, wrong_type).await?);
     if cx.token(side).is_some() {
         let stranger = cx.offering(side, Fixture::Av)?.without("authorization");
         tried.push(cx.post_and_delete(side, stranger).await?);
     }
-    tried.push(
-        cx.http
-            .send(cx.request(side, "PUT", endpoint).header("Origin", ORIGIN))
-            .await?,
-    );
+    tried.push(cx.http.send(cx.request(side, "PUT", endpoint).header("Origin", ORIGIN)).await?);
     let errors: Vec<&Exchange> = tried.iter().filter(|e| e.status() >= 300).collect();
     let complaints: Vec<String> = errors
         .iter()
@@ -217,11 +152,7 @@ async fn errors_have_cors(cx: &Context, side: Side) -> Done {
         return Ok(Outcome::new(Verdict::Skip, "", "the server gave no error"));
     }
     let fine = format!("all of {} errors", errors.len());
-    Ok(Outcome::complaints(
-        "errors admit the origin too",
-        &complaints,
-        fine,
-    ))
+    Ok(Outcome::complaints("errors admit the origin too", &complaints, fine))
 }
 
 async fn origin_rules(cx: &Context, side: Side) -> Done {
@@ -249,42 +180,26 @@ async fn origin_rules(cx: &Context, side: Side) -> Done {
             other => complaints.push(format!("{origin}: {}", other.join(" and "))),
         }
     }
-    Ok(Outcome::complaints(
-        "* or one origin; Vary when reflected",
-        &complaints,
-        observed.join("; "),
-    ))
+    Ok(Outcome::complaints("* or one origin; Vary when reflected", &complaints, observed.join("; ")))
 }
 
 async fn max_age(cx: &Context, side: Side) -> Done {
     let exchange = preflight(cx, cx.endpoint(side)?, "POST", ORIGIN).await?;
     let name = "access-control-max-age";
-    let seconds = exchange
-        .response
-        .header(name)
-        .and_then(|v| v.trim().parse::<u32>().ok());
+    let seconds = exchange.response.header(name).and_then(|v| v.trim().parse::<u32>().ok());
     let good = seconds.is_some_and(|s| (600..=86_400).contains(&s));
     Ok(Outcome::judge(good, "600 to 86400 seconds", seen(&exchange, name)).by(&exchange))
 }
 
 /// The Link fields that configure STUN or TURN.
 fn ice_servers(response: &Response) -> usize {
-    response
-        .all("link")
-        .iter()
-        .filter(|v| v.contains("ice-server"))
-        .count()
+    response.all("link").iter().filter(|v| v.contains("ice-server")).count()
 }
 
 async fn no_ice_servers_on_preflight(cx: &Context, side: Side) -> Done {
     let exchange = preflight(cx, cx.endpoint(side)?, "POST", ORIGIN).await?;
     let count = ice_servers(&exchange.response);
-    Ok(Outcome::judge(
-        count == 0,
-        "no ice-server Link",
-        format!("{count} ice-server Links"),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(count == 0, "no ice-server Link", format!("{count} ice-server Links")).by(&exchange))
 }
 
 async fn no_ice_servers_for_strangers(cx: &Context, side: Side) -> Done {
@@ -292,10 +207,7 @@ async fn no_ice_servers_for_strangers(cx: &Context, side: Side) -> Done {
     let told = cx.ask(side, "OPTIONS", endpoint).await?;
     let stranger = cx.http.send(Request::new("OPTIONS", endpoint)).await?;
     let count = ice_servers(&stranger.response);
-    let observed = format!(
-        "with token {}, without {count}",
-        ice_servers(&told.response)
-    );
+    let observed = format!("with token {}, without {count}", ice_servers(&told.response));
     let leaks = cx.token(side).is_some() && count > 0;
     Ok(Outcome::judge(!leaks, "no credentials without a token", observed).by(&stranger))
 }
@@ -303,43 +215,25 @@ async fn no_ice_servers_for_strangers(cx: &Context, side: Side) -> Done {
 async fn accept_patch(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
     let exchange = cx.ask(side, "OPTIONS", &session.url).await?;
-    let good = exchange
-        .response
-        .lists("accept-patch", "application/trickle-ice-sdpfrag");
+    let good = exchange.response.lists("accept-patch", "application/trickle-ice-sdpfrag");
     let expected = "Accept-Patch: application/trickle-ice-sdpfrag";
     Ok(Outcome::judge(good, expected, seen(&exchange, "accept-patch")).by(&exchange))
 }
 
 async fn options_tells_patch(cx: &Context, side: Side) -> Done {
     let endpoint = cx.endpoint(side)?;
-    let request = cx
-        .request(side, "OPTIONS", endpoint)
-        .header("Origin", ORIGIN);
+    let request = cx.request(side, "OPTIONS", endpoint).header("Origin", ORIGIN);
     let exchange = cx.http.send(request).await?;
     let name = "access-control-allow-methods";
     let good = exchange.response.lists(name, "PATCH")
-        && (exchange
-            .response
-            .lists("access-control-expose-headers", name)
-            || exchange
-                .response
-                .lists("access-control-expose-headers", "*"));
-    Ok(Outcome::judge(
-        good,
-        "PATCH in Allow-Methods, and that header exposed",
-        seen(&exchange, name),
-    )
-    .by(&exchange))
+        && (exchange.response.lists("access-control-expose-headers", name)
+            || exchange.response.lists("access-control-expose-headers", "*"));
+    Ok(Outcome::judge(good, "PATCH in Allow-Methods, and that header exposed", seen(&exchange, name)).by(&exchange))
 }
 
 async fn options_of_nothing(cx: &Context, side: Side) -> Done {
     let session = cx.sample(side).await?;
     // That session is deleted, so its URL is well-formed and names nothing.
     let exchange = preflight(cx, &session.url, "PATCH", ORIGIN).await?;
-    Ok(Outcome::judge(
-        exchange.response.is_success(),
-        "2xx for the preflight",
-        exchange.line(),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(exchange.response.is_success(), "2xx for the preflight", exchange.line()).by(&exchange))
 }

@@ -65,42 +65,27 @@ async fn head(cx: &Context, side: Side) -> Done {
         let octets = request.head("Connection: close\r\n");
         let head = cx.http.raw(request, &[octets.as_bytes()]).await?;
         if !is_empty(&head.response) {
-            complaints.push(format!(
-                "{name}: HEAD came with {} octets of body",
-                head.response.body.len()
-            ));
+            complaints.push(format!("{name}: HEAD came with {} octets of body", head.response.body.len()));
         }
         if head.status() != get.status() {
-            complaints.push(format!(
-                "{name}: HEAD {} but GET {}",
-                head.status(),
-                get.status()
-            ));
+            complaints.push(format!("{name}: HEAD {} but GET {}", head.status(), get.status()));
         }
         for (header, value) in &get.response.headers {
             // These describe the message or the moment, not the resource.
-            let differs = !matches!(
-                header.as_str(),
-                "date" | "connection" | "keep-alive" | "transfer-encoding"
-            );
+            let differs = !matches!(header.as_str(), "date" | "connection" | "keep-alive" | "transfer-encoding");
             if differs && !head.response.all(header).contains(&value.as_str()) {
                 complaints.push(format!("{name}: HEAD lacks \"{header}: {value}\" of GET"));
             }
         }
         last = Some(head);
     }
-    let outcome = Outcome::complaints(
-        "HEAD as GET, without body",
-        &complaints,
-        "same status and headers, no body",
-    );
+    let outcome = Outcome::complaints("HEAD as GET, without body", &complaints, "same status and headers, no body");
     Ok(last.map_or(outcome.clone(), |exchange| outcome.by(&exchange)))
 }
 
 async fn head_names_sdp(cx: &Context, side: Side) -> Done {
     let exchange = cx.ask(side, "HEAD", cx.endpoint(side)?).await?;
-    let good = exchange.status() == 200
-        && exchange.response.media_type().as_deref() == Some("application/sdp");
+    let good = exchange.status() == 200 && exchange.response.media_type().as_deref() == Some("application/sdp");
     let expected = "200 with Content-Type: application/sdp";
     Ok(Outcome::judge(good, expected, seen(&exchange, "content-type")).by(&exchange))
 }
@@ -109,10 +94,7 @@ async fn allow_on_405(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
     let mut complaints = Vec::new();
     let mut found = 0;
-    for (url, methods) in [
-        (cx.endpoint(side)?, ["PUT", "PATCH"]),
-        (&session.url, ["PUT", "POST"]),
-    ] {
+    for (url, methods) in [(cx.endpoint(side)?, ["PUT", "PATCH"]), (&session.url, ["PUT", "POST"])] {
         for method in methods {
             let exchange = cx.ask(side, method, url).await?;
             if exchange.status() != 405 {
@@ -123,35 +105,20 @@ async fn allow_on_405(cx: &Context, side: Side) -> Done {
             if exchange.response.header("allow").is_none() {
                 complaints.push(format!("{method} {}: 405 without Allow", url.path));
             } else if allow.iter().any(|m| m == method) {
-                complaints.push(format!(
-                    "{method} {}: refused, yet in Allow: {}",
-                    url.path,
-                    allow.join(", ")
-                ));
+                complaints.push(format!("{method} {}: refused, yet in Allow: {}", url.path, allow.join(", ")));
             }
         }
     }
     if found == 0 {
-        return Ok(Outcome::new(
-            Verdict::NotApplicable,
-            "",
-            "no method was answered 405",
-        ));
+        return Ok(Outcome::new(Verdict::NotApplicable, "", "no method was answered 405"));
     }
-    Ok(Outcome::complaints(
-        "Allow with every 405",
-        &complaints,
-        format!("{found} times 405, each with Allow"),
-    ))
+    Ok(Outcome::complaints("Allow with every 405", &complaints, format!("{found} times 405, each with Allow")))
 }
 
 async fn meaningless_methods(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
     let mut complaints = Vec::new();
-    let tried = [
-        (cx.endpoint(side)?, ["PUT", "PATCH", "DELETE"]),
-        (&session.url, ["PUT", "POST", "TRACE"]),
-    ];
+    let tried = [(cx.endpoint(side)?, ["PUT", "PATCH", "DELETE"]), (&session.url, ["PUT", "POST", "TRACE"])];
     for (url, methods) in tried {
         for method in methods {
             let exchange = cx.ask(side, method, url).await?;
@@ -168,32 +135,17 @@ async fn problem_details(cx: &Context, side: Side) -> Done {
     let text = exchange.response.text();
     if exchange.response.media_type().as_deref() != Some("application/problem+json") {
         let observed = format!("not used: {}", seen(&exchange, "content-type"));
-        return Ok(Outcome::new(
-            Verdict::Info,
-            "problem details, if any, say the status",
-            observed,
-        )
-        .by(&exchange));
+        return Ok(Outcome::new(Verdict::Info, "problem details, if any, say the status", observed).by(&exchange));
     }
     let problem: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-    let status = problem
-        .as_ref()
-        .and_then(|p| p.get("status"))
-        .and_then(serde_json::Value::as_u64);
-    let good = problem.is_some_and(|p| p.is_object())
-        && status.is_none_or(|s| s == u64::from(exchange.status()));
+    let status = problem.as_ref().and_then(|p| p.get("status")).and_then(serde_json::Value::as_u64);
+    let good = problem.is_some_and(|p| p.is_object()) && status.is_none_or(|s| s == u64::from(exchange.status()));
     Ok(Outcome::judge(good, "a JSON object whose status is the HTTP status", text).by(&exchange))
 }
 
 async fn client_faults_are_4xx(cx: &Context, side: Side) -> Done {
     let mut complaints = Vec::new();
-    let faults = [
-        Fixture::Hello,
-        Fixture::Truncated,
-        Fixture::NoUfrag,
-        Fixture::NoFingerprint,
-        Fixture::UnknownCodec,
-    ];
+    let faults = [Fixture::Hello, Fixture::Truncated, Fixture::NoUfrag, Fixture::NoFingerprint, Fixture::UnknownCodec];
     for fixture in faults {
         match cx.try_offer(side, fixture).await {
             Ok(exchange) if exchange.status() >= 500 => {
@@ -206,18 +158,12 @@ async fn client_faults_are_4xx(cx: &Context, side: Side) -> Done {
             Err(skip) => return Err(skip),
         }
     }
-    let garbage = cx
-        .offering(side, Fixture::Av)?
-        .body([0xFF, 0xFE, 0x00, 0x80]);
+    let garbage = cx.offering(side, Fixture::Av)?.body([0xFF, 0xFE, 0x00, 0x80]);
     let exchange = cx.post_and_delete(side, garbage).await?;
     if exchange.status() >= 500 {
         complaints.push(format!("octets that are not UTF-8: {}", exchange.status()));
     }
-    Ok(Outcome::complaints(
-        "4xx for every fault of the client",
-        &complaints,
-        "no 5xx, no broken connection",
-    ))
+    Ok(Outcome::complaints("4xx for every fault of the client", &complaints, "no 5xx, no broken connection"))
 }
 
 async fn body_framings(cx: &Context, side: Side) -> Done {
@@ -229,27 +175,17 @@ async fn body_framings(cx: &Context, side: Side) -> Done {
         let length = request.body.len();
         let body = String::from_utf8_lossy(&request.body).into_owned();
         let (extra, body) = if framing.starts_with("Expect") {
-            (
-                format!("{framing}\r\nContent-Length: {length}\r\nConnection: close\r\n"),
-                body,
-            )
+            (format!("{framing}\r\nContent-Length: {length}\r\nConnection: close\r\n"), body)
         } else {
             let (one, two) = body.split_at(body.find("m=").unwrap_or_default());
-            let chunked = format!(
-                "{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n",
-                one.len(),
-                two.len()
-            );
+            let chunked = format!("{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len());
             (format!("{framing}\r\nConnection: close\r\n"), chunked)
         };
         let head = request.head(&extra);
         let whole = format!("{head}{body}");
         cx.wait_for_turn().await;
-        let parts: &[&[u8]] = if framing.starts_with("Expect") {
-            &[head.as_bytes(), body.as_bytes()]
-        } else {
-            &[whole.as_bytes()]
-        };
+        let parts: &[&[u8]] =
+            if framing.starts_with("Expect") { &[head.as_bytes(), body.as_bytes()] } else { &[whole.as_bytes()] };
         let exchange = cx.http.raw(request, parts).await?;
         cx.remember(side, &exchange);
         cx.clean_up_side(side).await;
@@ -261,27 +197,16 @@ async fn body_framings(cx: &Context, side: Side) -> Done {
         }
     }
     let endpoint = cx.endpoint(side)?;
-    let twice = vec![
-        cx.request(side, "OPTIONS", endpoint),
-        cx.request(side, "OPTIONS", endpoint),
-    ];
+    let twice = vec![cx.request(side, "OPTIONS", endpoint), cx.request(side, "OPTIONS", endpoint)];
     if let Err(error) = cx.http.send_all(twice).await {
         complaints.push(format!("second request on a connection: {error}"));
     }
     if complaints.is_empty() && !deliberate.is_empty() {
-        return Ok(Outcome::new(
-            Verdict::Warn,
-            "all framings of HTTP/1.1",
-            deliberate.join("; "),
-        ));
+        return Ok(Outcome::new(Verdict::Warn, "all framings of HTTP/1.1", deliberate.join("; ")));
     }
     let interim = if continued { "with" } else { "without" };
     let fine = format!("100-continue ({interim} an interim response), chunked and keep-alive work");
-    Ok(Outcome::complaints(
-        "201 with 100-continue, chunked and keep-alive",
-        &complaints,
-        fine,
-    ))
+    Ok(Outcome::complaints("201 with 100-continue, chunked and keep-alive", &complaints, fine))
 }
 
 async fn wrong_media_type(cx: &Context, side: Side) -> Done {
@@ -300,45 +225,25 @@ async fn wrong_media_type(cx: &Context, side: Side) -> Done {
             complaints.push(note);
         }
     }
-    Ok(Outcome::complaints(
-        "4xx (415 is best)",
-        &complaints,
-        codes.join("; "),
-    ))
+    Ok(Outcome::complaints("4xx (415 is best)", &complaints, codes.join("; ")))
 }
 
 async fn media_type_spelling(cx: &Context, side: Side) -> Done {
     let mut complaints = Vec::new();
-    for spelling in [
-        "Application/SDP",
-        "application/sdp; charset=utf-8",
-        "application/sdp;charset=UTF-8",
-    ] {
-        let request = cx
-            .offering(side, Fixture::Av)?
-            .without("content-type")
-            .header("Content-Type", spelling);
+    for spelling in ["Application/SDP", "application/sdp; charset=utf-8", "application/sdp;charset=UTF-8"] {
+        let request = cx.offering(side, Fixture::Av)?.without("content-type").header("Content-Type", spelling);
         let exchange = cx.post_and_delete(side, request).await?;
         if exchange.status() != 201 {
             complaints.push(format!("{spelling}: {}", exchange.status()));
         }
     }
-    Ok(Outcome::complaints(
-        "201",
-        &complaints,
-        "201 for all spellings",
-    ))
+    Ok(Outcome::complaints("201", &complaints, "201 for all spellings"))
 }
 
 async fn malformed_offer(cx: &Context, side: Side) -> Done {
     let mut complaints = Vec::new();
     let mut codes = Vec::new();
-    for fixture in [
-        Fixture::Hello,
-        Fixture::Truncated,
-        Fixture::NoUfrag,
-        Fixture::NoFingerprint,
-    ] {
+    for fixture in [Fixture::Hello, Fixture::Truncated, Fixture::NoUfrag, Fixture::NoFingerprint] {
         let exchange = cx.try_offer(side, fixture).await?;
         let note = format!("{}: {}", fixture.name(), exchange.status());
         if exchange.response.is_client_error() {
@@ -347,11 +252,7 @@ async fn malformed_offer(cx: &Context, side: Side) -> Done {
             complaints.push(note);
         }
     }
-    Ok(Outcome::complaints(
-        "4xx (400 is best)",
-        &complaints,
-        codes.join("; "),
-    ))
+    Ok(Outcome::complaints("4xx (400 is best)", &complaints, codes.join("; ")))
 }
 
 async fn empty_offer(cx: &Context, side: Side) -> Done {
@@ -361,12 +262,8 @@ async fn empty_offer(cx: &Context, side: Side) -> Done {
 
 async fn huge_offer(cx: &Context, side: Side) -> Done {
     let request = cx.offering(side, Fixture::Huge)?;
-    let mut octets = request
-        .head(&format!(
-            "Content-Length: {}\r\nConnection: close\r\n",
-            request.body.len()
-        ))
-        .into_bytes();
+    let mut octets =
+        request.head(&format!("Content-Length: {}\r\nConnection: close\r\n", request.body.len())).into_bytes();
     octets.extend_from_slice(&request.body);
     cx.wait_for_turn().await;
     let exchange = cx.http.raw(request, &[&octets]).await?;
@@ -397,24 +294,8 @@ async fn no_post_was_redirected(cx: &Context, side: Side) -> Done {
     let mut request = cx.offering(side, Fixture::Av)?;
     request.url = endpoint.with_path(&format!("{}/", endpoint.path.trim_end_matches('/')));
     cx.post_and_delete(side, request).await?;
-    let codes: Vec<u16> = cx
-        .post_codes
-        .borrow()
-        .iter()
-        .filter(|(s, _)| *s == side)
-        .map(|(_, code)| *code)
-        .collect();
-    let bad = codes
-        .iter()
-        .filter(|code| matches!(code, 301..=303))
-        .count();
-    let observed = format!(
-        "{bad} of {} POSTs, one of them with a trailing slash",
-        codes.len()
-    );
-    Ok(Outcome::judge(
-        bad == 0,
-        "no POST answered 301, 302 or 303",
-        observed,
-    ))
+    let codes: Vec<u16> = cx.post_codes.borrow().iter().filter(|(s, _)| *s == side).map(|(_, code)| *code).collect();
+    let bad = codes.iter().filter(|code| matches!(code, 301..=303)).count();
+    let observed = format!("{bad} of {} POSTs, one of them with a trailing slash", codes.len());
+    Ok(Outcome::judge(bad == 0, "no POST answered 301, 302 or 303", observed))
 }

@@ -36,16 +36,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// A connected client, or why not.
 async fn connected(cx: &Context, side: Side) -> Result<(Session, Live), Halt> {
     let (session, mut live) = cx.join(side, &BOTH, str::to_owned).await?;
-    if live
-        .until(CONNECT, |seen| seen.connected_at.is_some())
-        .await
-    {
+    if live.until(CONNECT, |seen| seen.connected_at.is_some()).await {
         return Ok((session, live));
     }
-    Err(Halt::Skip(format!(
-        "never connected: {}",
-        how_far(&live.seen())
-    )))
+    Err(Halt::Skip(format!("never connected: {}", how_far(&live.seen()))))
 }
 
 /// The last milestone of a connection.
@@ -55,24 +49,19 @@ fn how_far(seen: &Seen) -> String {
         (Some(_), None) => "ICE worked, DTLS did not",
         (None, None) => "no ICE",
     };
-    seen.failure
-        .as_ref()
-        .map_or(stage.into(), |why| format!("{stage} ({why})"))
+    seen.failure.as_ref().map_or(stage.into(), |why| format!("{stage} ({why})"))
 }
 
 /// True when both kinds of track have some packets.
 fn plays(seen: &Seen) -> bool {
-    BOTH.iter()
-        .all(|kind| seen.track(*kind).is_some_and(|t| t.packets >= 10))
+    BOTH.iter().all(|kind| seen.track(*kind).is_some_and(|t| t.packets >= 10))
 }
 
 async fn torn_down_after_delete(cx: &Context, side: Side) -> Done {
     let (session, mut live) = connected(cx, side).await?;
     let exchange = cx.close(&session).await?;
     let start = Instant::now();
-    let told = |seen: &Seen| {
-        seen.close_notify_at.is_some() || seen.alert_at.is_some() || seen.stun_error_at.is_some()
-    };
+    let told = |seen: &Seen| seen.close_notify_at.is_some() || seen.alert_at.is_some() || seen.stun_error_at.is_some();
     let ended = live.until(Duration::from_secs(1), told).await;
     sleep(Duration::from_secs(2).saturating_sub(start.elapsed())).await;
     let deadline = Instant::now();
@@ -85,11 +74,7 @@ async fn torn_down_after_delete(cx: &Context, side: Side) -> Done {
         (None, None, None) => "no sign on the wire",
     };
     let still = seen.media_at.is_some_and(|at| at > deadline);
-    let observed = format!(
-        "{}, {how}, media after 2 s: {}",
-        exchange.line(),
-        if still { "yes" } else { "no" }
-    );
+    let observed = format!("{}, {how}, media after 2 s: {}", exchange.line(), if still { "yes" } else { "no" });
     let expected = "close_notify, fatal alert or STUN 403 within 1 s, and no media after 2 s";
     Ok(Outcome::judge(ended && !still, expected, observed).by(&exchange))
 }
@@ -98,43 +83,23 @@ async fn close_notify_ends_the_session(cx: &Context, side: Side) -> Done {
     let (session, mut live) = connected(cx, side).await?;
     let before = cx.ask(side, "GET", &session.url).await?;
     if !before.response.is_success() {
-        return Err(Halt::Skip(format!(
-            "a live session cannot be probed: {}",
-            before.line()
-        )));
+        return Err(Halt::Skip(format!("a live session cannot be probed: {}", before.line())));
     }
     live.close().await;
     for _ in 0..8 {
         let exchange = cx.ask(side, "GET", &session.url).await?;
         if matches!(exchange.status(), 404 | 410) {
-            return Ok(Outcome::new(
-                Verdict::Pass,
-                "404 within 2 s of close_notify",
-                exchange.line(),
-            )
-            .by(&exchange));
+            return Ok(Outcome::new(Verdict::Pass, "404 within 2 s of close_notify", exchange.line()).by(&exchange));
         }
         sleep(Duration::from_millis(250)).await;
     }
-    Ok(Outcome::new(
-        Verdict::Fail,
-        "404 within 2 s of close_notify",
-        "the session is still there",
-    ))
+    Ok(Outcome::new(Verdict::Fail, "404 within 2 s of close_notify", "the session is still there"))
 }
 
 async fn peer_reflexive(cx: &Context, side: Side) -> Done {
-    let (_, mut live) = cx
-        .join(side, &BOTH, |offer| drop_lines(offer, "a=candidate"))
-        .await?;
-    let good = live
-        .until(CONNECT, |seen| seen.connected_at.is_some())
-        .await;
-    Ok(Outcome::judge(
-        good,
-        "connects without candidates in the offer",
-        how_far(&live.seen()),
-    ))
+    let (_, mut live) = cx.join(side, &BOTH, |offer| drop_lines(offer, "a=candidate")).await?;
+    let good = live.until(CONNECT, |seen| seen.connected_at.is_some()).await;
+    Ok(Outcome::judge(good, "connects without candidates in the offer", how_far(&live.seen())))
 }
 
 async fn fingerprint_is_checked(cx: &Context, side: Side) -> Done {
@@ -143,9 +108,7 @@ async fn fingerprint_is_checked(cx: &Context, side: Side) -> Done {
     drop(live);
     cx.close(&session).await?;
     let (session, mut live) = cx.join(side, &BOTH, spoil_fingerprint).await?;
-    let shook_hands = live
-        .until(Duration::from_secs(3), |seen| seen.connected_at.is_some())
-        .await;
+    let shook_hands = live.until(Duration::from_secs(3), |seen| seen.connected_at.is_some()).await;
     // In DTLS 1.2 our side may finish first; what counts is that the peer ends it and no media flows.
     sleep(Duration::from_secs(1)).await;
     let seen = live.seen();
@@ -155,25 +118,13 @@ async fn fingerprint_is_checked(cx: &Context, side: Side) -> Done {
     let gone = matches!(probe.status(), 404 | 410);
     let observed = format!(
         "handshake {}, {}, media {}, session {}",
-        if shook_hands {
-            "finished"
-        } else {
-            "did not finish"
-        },
-        if ended {
-            "ended by the server"
-        } else {
-            "not ended"
-        },
+        if shook_hands { "finished" } else { "did not finish" },
+        if ended { "ended by the server" } else { "not ended" },
         if media { "flows" } else { "does not flow" },
         if gone { "gone" } else { "still there" }
     );
     let good = !media && (!shook_hands || ended || gone);
-    Ok(Outcome::judge(
-        good,
-        "a certificate other than the offered one is refused",
-        observed,
-    ))
+    Ok(Outcome::judge(good, "a certificate other than the offered one is refused", observed))
 }
 
 /// Turns every fingerprint into that of another certificate. ("sha-256" holds no 0 or 1; 64 hex digits do.)
@@ -184,11 +135,7 @@ fn spoil_fingerprint(offer: &str) -> String {
         other => other,
     };
     let spoil = |line: &str| -> String {
-        if line.starts_with("a=fingerprint:") {
-            line.chars().map(swap).collect()
-        } else {
-            line.to_owned()
-        }
+        if line.starts_with("a=fingerprint:") { line.chars().map(swap).collect() } else { line.to_owned() }
     };
     offer.split_inclusive('\n').map(spoil).collect()
 }
@@ -198,41 +145,22 @@ async fn one_transport(cx: &Context, side: Side) -> Done {
     live.until(Duration::from_secs(5), plays).await;
     let seen = live.seen();
     let observed = format!("{} from {} addresses", seen.summary(), seen.sources.len());
-    Ok(Outcome::judge(
-        plays(&seen) && seen.sources.len() == 1,
-        "both tracks on one 5-tuple",
-        observed,
-    ))
+    Ok(Outcome::judge(plays(&seen) && seen.sources.len() == 1, "both tracks on one 5-tuple", observed))
 }
 
 async fn first_frame(cx: &Context, side: Side) -> Done {
     let (_, mut live) = connected(cx, side).await?;
     let start = live.seen().connected_at;
-    live.until(Duration::from_secs(5), |seen| {
-        seen.track(MediaKind::Video).is_some()
-    })
-    .await;
+    live.until(Duration::from_secs(5), |seen| seen.track(MediaKind::Video).is_some()).await;
     let seen = live.seen();
     let Some((track, start)) = seen.track(MediaKind::Video).zip(start) else {
-        return Ok(Outcome::new(
-            Verdict::Fail,
-            "video within 1 s",
-            "no video at all",
-        ));
+        return Ok(Outcome::new(Verdict::Fail, "video within 1 s", "no video at all"));
     };
     let took = track.since.saturating_duration_since(start);
-    let frame = if track.starts_at_keyframe {
-        "a key frame"
-    } else {
-        "no key frame"
-    };
+    let frame = if track.starts_at_keyframe { "a key frame" } else { "no key frame" };
     let observed = format!("first packet after {} ms, {frame}", took.as_millis());
     let good = track.starts_at_keyframe && took < Duration::from_secs(1);
-    Ok(Outcome::judge(
-        good,
-        "a key frame within 1 s of connecting",
-        observed,
-    ))
+    Ok(Outcome::judge(good, "a key frame within 1 s of connecting", observed))
 }
 
 async fn own_numbering(cx: &Context, side: Side) -> Done {
@@ -241,10 +169,7 @@ async fn own_numbering(cx: &Context, side: Side) -> Done {
     let mut complaints = Vec::new();
     let mut numbers = BTreeSet::new();
     for live in [&mut one, &mut two] {
-        let enough = |seen: &Seen| {
-            BOTH.iter()
-                .all(|kind| seen.track(*kind).is_some_and(|t| t.packets >= 50))
-        };
+        let enough = |seen: &Seen| BOTH.iter().all(|kind| seen.track(*kind).is_some_and(|t| t.packets >= 50));
         if !live.until(Duration::from_secs(8), enough).await {
             complaints.push(format!("too little media: {}", live.seen().summary()));
         }
@@ -252,11 +177,7 @@ async fn own_numbering(cx: &Context, side: Side) -> Done {
         for track in &seen.tracks {
             numbers.insert(track.ssrc);
             if track.missing() > 0 {
-                complaints.push(format!(
-                    "{}: {} numbers missing",
-                    track.kind,
-                    track.missing()
-                ));
+                complaints.push(format!("{}: {} numbers missing", track.kind, track.missing()));
             }
         }
         if seen.tracks.len() != BOTH.len() {
@@ -264,11 +185,7 @@ async fn own_numbering(cx: &Context, side: Side) -> Done {
         }
     }
     let expected = "two tracks per viewer, no gap in their numbering";
-    let fine = format!(
-        "{}; {} different SSRCs over two viewers",
-        one.seen().summary(),
-        numbers.len()
-    );
+    let fine = format!("{}; {} different SSRCs over two viewers", one.seen().summary(), numbers.len());
     Ok(Outcome::complaints(expected, &complaints, fine))
 }
 
@@ -279,35 +196,21 @@ async fn packet_size(cx: &Context, side: Side) -> Done {
     if !plays(&seen) {
         return Err(Halt::Skip(format!("no media: {}", seen.summary())));
     }
-    Ok(Outcome::judge(
-        seen.largest <= 1400,
-        "at most 1400 octets",
-        format!("largest {} octets", seen.largest),
-    ))
+    Ok(Outcome::judge(seen.largest <= 1400, "at most 1400 octets", format!("largest {} octets", seen.largest)))
 }
 
 /// The whole line: publish, ask again, play, stop.
 async fn playable_after_publishing(cx: &Context, side: Side) -> Done {
     let (session, mut presenter) = connected(cx, Side::Whip).await?;
     cx.hold(&session);
-    presenter
-        .until(Duration::from_secs(5), |seen| seen.sent > 25)
-        .await;
+    presenter.until(Duration::from_secs(5), |seen| seen.sent > 25).await;
     let viewer = connected(cx, side).await;
     let outcome = match viewer {
         Ok((_, mut live)) => {
             let good = live.until(Duration::from_secs(5), plays).await;
-            Outcome::judge(
-                good,
-                "201 once somebody publishes, and both tracks play",
-                live.seen().summary(),
-            )
+            Outcome::judge(good, "201 once somebody publishes, and both tracks play", live.seen().summary())
         }
-        Err(Halt::Skip(why)) => Outcome::new(
-            Verdict::Fail,
-            "201 once somebody publishes, and both tracks play",
-            why,
-        ),
+        Err(Halt::Skip(why)) => Outcome::new(Verdict::Fail, "201 once somebody publishes, and both tracks play", why),
         Err(broken) => return Err(broken),
     };
     presenter.close().await;

@@ -37,12 +37,8 @@ async fn restart(cx: &Context, side: Side) -> Done {
         }
     }
     cx.close(&session).await?;
-    Ok(Outcome::complaints(
-        "200, an sdpfrag with ufrag, pwd and candidates",
-        &complaints,
-        exchange.line(),
-    )
-    .by(&exchange))
+    Ok(Outcome::complaints("200, an sdpfrag with ufrag, pwd and candidates", &complaints, exchange.line())
+        .by(&exchange))
 }
 
 async fn restart_etag(cx: &Context, side: Side) -> Done {
@@ -50,55 +46,26 @@ async fn restart_etag(cx: &Context, side: Side) -> Done {
     let old = session.exchange.response.header("etag");
     let new = exchange.response.header("etag");
     let good = new.is_some_and(is_strong) && new != old;
-    Ok(Outcome::judge(
-        good,
-        "a new strong ETag",
-        format!("was {old:?}, is {new:?}"),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(good, "a new strong ETag", format!("was {old:?}, is {new:?}")).by(&exchange))
 }
 
 async fn restart_credentials(cx: &Context, side: Side) -> Done {
     let (session, exchange) = restarted(cx, side).await?;
     let text = exchange.response.text();
-    let new = |name: &str| {
-        text.lines()
-            .find_map(|l| l.strip_prefix(name))
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let old = |sdp: &Sdp, name: &str| {
-        sdp.tagged()
-            .and_then(|m| sdp.effective(m, name))
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let changed = new("a=ice-ufrag:") != old(&session.sdp, "ice-ufrag")
-        && new("a=ice-pwd:") != old(&session.sdp, "ice-pwd");
+    let new = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().to_owned();
+    let old = |sdp: &Sdp, name: &str| sdp.tagged().and_then(|m| sdp.effective(m, name)).unwrap_or_default().to_owned();
+    let changed =
+        new("a=ice-ufrag:") != old(&session.sdp, "ice-ufrag") && new("a=ice-pwd:") != old(&session.sdp, "ice-pwd");
     let there = !new("a=ice-ufrag:").is_empty();
-    let observed = if changed && there {
-        "changed"
-    } else {
-        "not changed"
-    };
+    let observed = if changed && there { "changed" } else { "not changed" };
     Ok(Outcome::judge(changed && there, "another ufrag and pwd", observed).by(&exchange))
 }
 
 async fn failed_restart(cx: &Context, side: Side) -> Done {
     let (session, _) = restarted(cx, side).await?;
-    let bad = patch(
-        cx,
-        &session,
-        Some("*"),
-        &fragment(&session, &random_text(8), "short", CANDIDATE),
-    )
-    .await?;
+    let bad = patch(cx, &session, Some("*"), &fragment(&session, &random_text(8), "short", CANDIDATE)).await?;
     let end = cx.close(&session).await?;
-    let observed = format!(
-        "a 5-character password: {}; afterwards {}",
-        bad.status(),
-        end.line()
-    );
+    let observed = format!("a 5-character password: {}; afterwards {}", bad.status(), end.line());
     let good = bad.response.is_client_error() && end.response.is_success();
     Ok(Outcome::judge(good, "4xx, and the session lives on", observed).by(&bad))
 }
@@ -106,21 +73,12 @@ async fn failed_restart(cx: &Context, side: Side) -> Done {
 async fn quoted_star(cx: &Context, side: Side) -> Done {
     let (session, _) = restarted(cx, side).await?;
     let exchange = patch(cx, &session, Some("\"*\""), &fresh(&session)).await?;
-    Ok(Outcome::judge(
-        exchange.status() == 200,
-        "200, as for the bare star",
-        exchange.line(),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(exchange.status() == 200, "200, as for the bare star", exchange.line()).by(&exchange))
 }
 
 async fn restart_without_candidates(cx: &Context, side: Side) -> Done {
     let (session, _) = restarted(cx, side).await?;
-    let body = format!(
-        "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
-        random_text(8),
-        random_text(24)
-    );
+    let body = format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", random_text(8), random_text(24));
     let exchange = patch(cx, &session, Some("*"), &body).await?;
     Ok(Outcome::judge(exchange.status() == 200, "200", exchange.line()).by(&exchange))
 }
@@ -129,10 +87,5 @@ async fn restart_exposes_etag(cx: &Context, side: Side) -> Done {
     let (_, exchange) = restarted(cx, side).await?;
     let name = "access-control-expose-headers";
     let good = exchange.response.lists(name, "etag") || exchange.response.lists(name, "*");
-    Ok(Outcome::judge(
-        good,
-        "ETag exposed on the restart's 200",
-        super::seen(&exchange, name),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(good, "ETag exposed on the restart's 200", super::seen(&exchange, name)).by(&exchange))
 }

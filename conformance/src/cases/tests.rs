@@ -19,10 +19,7 @@ const SLOPPY: &str = "v=0\no=- x 1 IN IP4 0.0.0.0\ns=\nt=0 0\n\
     m=application 0 UDP/DTLS/SCTP webrtc-datachannel\n";
 
 async fn verdict(context: &Context, id: &str, side: Side) -> Outcome {
-    let case = all()
-        .into_iter()
-        .find(|case| case.id == id && case.sides.contains(&side))
-        .unwrap();
+    let case = all().into_iter().find(|case| case.id == id && case.sides.contains(&side)).unwrap();
     case.run(context, side).await
 }
 
@@ -32,18 +29,9 @@ fn every_case_judges_a_known_clause_once_per_endpoint() {
     let mut seen = BTreeSet::new();
 
     for case in all() {
-        assert!(
-            table.find(case.id).is_some(),
-            "{} is not in the table",
-            case.id
-        );
+        assert!(table.find(case.id).is_some(), "{} is not in the table", case.id);
         for side in case.sides {
-            assert!(
-                seen.insert((case.id, side.name())),
-                "{} twice on {}",
-                case.id,
-                side.name()
-            );
+            assert!(seen.insert((case.id, side.name())), "{} twice on {}", case.id, side.name());
         }
     }
 
@@ -58,71 +46,35 @@ fn levels_and_ids_choose_the_cases() {
         selected(all(), &table, level, &only).map(|cases| cases.len())
     };
 
-    let (core, full, quality) = (
-        count(Level::Core, &[]).unwrap(),
-        count(Level::Full, &[]).unwrap(),
-        count(Level::Quality, &[]).unwrap(),
-    );
+    let (core, full, quality) =
+        (count(Level::Core, &[]).unwrap(), count(Level::Full, &[]).unwrap(), count(Level::Quality, &[]).unwrap());
 
-    assert!(
-        core > 40 && core < full && full < quality,
-        "{core} {full} {quality}"
-    );
+    assert!(core > 40 && core < full && full < quality, "{core} {full} {quality}");
     assert_eq!(quality, all().len());
     assert_eq!(count(Level::Core, &["sdp-15", "W-4.2-01"]), Ok(2));
-    assert!(
-        count(Level::Core, &["W-9.9-99"])
-            .unwrap_err()
-            .contains("is no clause")
-    );
-    assert!(
-        count(Level::Core, &["EVT-01"])
-            .unwrap_err()
-            .contains("no check for it")
-    );
+    assert!(count(Level::Core, &["W-9.9-99"]).unwrap_err().contains("is no clause"));
+    assert!(count(Level::Core, &["EVT-01"]).unwrap_err().contains("no check for it"));
 }
 
 #[tokio::test]
 async fn a_server_that_says_200_to_everything_fails() {
-    let context = naive(Says {
-        status: StatusCode::OK,
-        headers: vec![],
-        body: "ok",
-    })
-    .await;
+    let context = naive(Says { status: StatusCode::OK, headers: vec![], body: "ok" }).await;
     let expected = [
-        "W-4.1-01", "W-4.2-01", "W-4.2-03", "W-4.2-04", "W-4.2-07", "W-4.2-09", "W-4.2-10",
-        "W-4.2-40", "SDP-11", "CORS-06", "W-4.7-01",
+        "W-4.1-01", "W-4.2-01", "W-4.2-03", "W-4.2-04", "W-4.2-07", "W-4.2-09", "W-4.2-10", "W-4.2-40", "SDP-11",
+        "CORS-06", "W-4.7-01",
     ];
     for side in [Side::Whip, Side::Whep] {
         for id in expected {
             // No header at all is legal for the rules about how an origin is reflected.
-            let wanted = if id == "CORS-06" {
-                Verdict::Pass
-            } else {
-                Verdict::Fail
-            };
+            let wanted = if id == "CORS-06" { Verdict::Pass } else { Verdict::Fail };
             let outcome = verdict(&context, id, side).await;
-            assert_eq!(
-                outcome.verdict, wanted,
-                "{id} {side:?}: {}",
-                outcome.observed
-            );
+            assert_eq!(outcome.verdict, wanted, "{id} {side:?}: {}", outcome.observed);
         }
         // What depends on a session is not judged without one.
-        assert_eq!(
-            verdict(&context, "SDP-01", side).await.verdict,
-            Verdict::Skip
-        );
+        assert_eq!(verdict(&context, "SDP-01", side).await.verdict, Verdict::Skip);
     }
-    assert_eq!(
-        verdict(&context, "WHEP-4.2.8-01", Side::Whep).await.verdict,
-        Verdict::Fail
-    );
-    assert_eq!(
-        verdict(&context, "WHIP-4.2-31", Side::Whip).await.verdict,
-        Verdict::Fail
-    );
+    assert_eq!(verdict(&context, "WHEP-4.2.8-01", Side::Whep).await.verdict, Verdict::Fail);
+    assert_eq!(verdict(&context, "WHIP-4.2-31", Side::Whip).await.verdict, Verdict::Fail);
 }
 
 #[tokio::test]
@@ -136,12 +88,7 @@ async fn a_sloppy_answer_fails_the_rules_about_answers() {
         ("access-control-allow-headers", "*"),
         ("access-control-allow-credentials", "true"),
     ];
-    let context = naive(Says {
-        status: StatusCode::CREATED,
-        headers,
-        body: SLOPPY,
-    })
-    .await;
+    let context = naive(Says { status: StatusCode::CREATED, headers, body: SLOPPY }).await;
     let expected = [
         "W-4.2-02",
         "W-4.2-05",
@@ -180,16 +127,8 @@ async fn a_sloppy_answer_fails_the_rules_about_answers() {
         let outcome = verdict(&context, id, Side::Whip).await;
         assert_eq!(outcome.verdict, Verdict::Fail, "{id}: {}", outcome.observed);
     }
-    for (id, side) in [
-        ("WHIP-4.2-30", Side::Whip),
-        ("WHEP-4.2.5-01", Side::Whep),
-        ("WHEP-4.5.2-01", Side::Whep),
-    ] {
-        let wanted = if id == "WHEP-4.5.2-01" {
-            Verdict::Pass
-        } else {
-            Verdict::Fail
-        };
+    for (id, side) in [("WHIP-4.2-30", Side::Whip), ("WHEP-4.2.5-01", Side::Whep), ("WHEP-4.5.2-01", Side::Whep)] {
+        let wanted = if id == "WHEP-4.5.2-01" { Verdict::Pass } else { Verdict::Fail };
         let outcome = verdict(&context, id, side).await;
         assert_eq!(outcome.verdict, wanted, "{id}: {}", outcome.observed);
     }
@@ -197,23 +136,12 @@ async fn a_sloppy_answer_fails_the_rules_about_answers() {
 
 #[tokio::test]
 async fn a_run_reports_each_selected_clause_on_both_endpoints() {
-    let context = naive(Says {
-        status: StatusCode::OK,
-        headers: vec![],
-        body: "",
-    })
-    .await;
+    let context = naive(Says { status: StatusCode::OK, headers: vec![], body: "" }).await;
     let table = Table::built_in().unwrap();
-    let only = [
-        "W-4.1-01".to_owned(),
-        "W-4.2-01".to_owned(),
-        "WHEP-4.2.8-01".to_owned(),
-    ];
+    let only = ["W-4.1-01".to_owned(), "W-4.2-01".to_owned(), "WHEP-4.2.8-01".to_owned()];
     let cases = selected(all(), &table, Level::Full, &only).unwrap();
 
-    let report = run(&context, &table, &cases, Progress::Silent)
-        .await
-        .unwrap();
+    let report = run(&context, &table, &cases, Progress::Silent).await.unwrap();
 
     assert!(report.failed());
     assert_eq!(report.rows.len(), 5);
@@ -222,12 +150,7 @@ async fn a_run_reports_each_selected_clause_on_both_endpoints() {
 
 #[tokio::test]
 async fn a_target_that_is_not_there_cannot_be_judged() {
-    let context = naive(Says {
-        status: StatusCode::OK,
-        headers: vec![],
-        body: "",
-    })
-    .await;
+    let context = naive(Says { status: StatusCode::OK, headers: vec![], body: "" }).await;
     let table = Table::built_in().unwrap();
     let mut gone = Context::new(context.target, context.http);
     if let Some(url) = &mut gone.target.whip {

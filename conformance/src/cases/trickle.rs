@@ -36,29 +36,15 @@ pub(super) const CANDIDATE: &str = "a=candidate:2 1 udp 2122194687 192.0.2.88 50
 /// The ICE credentials that our offer carried.
 fn offered(session: &Session) -> Result<(String, String), Halt> {
     let offer = session.offer()?;
-    let read = |name: &str| {
-        offer
-            .media
-            .iter()
-            .find_map(|m| m.attr(name))
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let read = |name: &str| offer.media.iter().find_map(|m| m.attr(name)).unwrap_or_default().to_owned();
     Ok((read("ice-ufrag"), read("ice-pwd")))
 }
 
 /// A fragment for the tagged section, as most clients write it.
 pub(super) fn fragment(session: &Session, ufrag: &str, pwd: &str, lines: &str) -> String {
-    let mid = session
-        .sdp
-        .tagged()
-        .and_then(|m| m.attr("mid"))
-        .unwrap_or("0")
-        .to_owned();
+    let mid = session.sdp.tagged().and_then(|m| m.attr("mid")).unwrap_or("0").to_owned();
     let kind = session.sdp.tagged().map_or("audio", |m| m.kind.as_str());
-    format!(
-        "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\nm={kind} 9 RTP/AVP 0\r\na=mid:{mid}\r\n{lines}"
-    )
+    format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\nm={kind} 9 RTP/AVP 0\r\na=mid:{mid}\r\n{lines}")
 }
 
 /// One more candidate under the credentials of the offer.
@@ -79,14 +65,8 @@ pub(super) async fn patch(
     if_match: Option<&str>,
     body: &str,
 ) -> Result<Exchange, Halt> {
-    let request = cx
-        .request(session.side, "PATCH", &session.url)
-        .header("Content-Type", FRAGMENT);
-    let request = if_match
-        .iter()
-        .fold(request.header("Origin", ORIGIN), |r, tag| {
-            r.header("If-Match", tag)
-        });
+    let request = cx.request(session.side, "PATCH", &session.url).header("Content-Type", FRAGMENT);
+    let request = if_match.iter().fold(request.header("Origin", ORIGIN), |r, tag| r.header("If-Match", tag));
     Ok(cx.http.send(request.body(body)).await?)
 }
 
@@ -94,8 +74,7 @@ pub(super) async fn patch(
 async fn tagged(cx: &Context, side: Side) -> Result<(Session, String), Halt> {
     let session = cx.open(side, Fixture::Av).await?;
     let tag = session.exchange.response.header("etag").map(str::to_owned);
-    tag.map(|tag| (session, tag))
-        .ok_or_else(|| Halt::Skip("the 201 has no ETag".into()))
+    tag.map(|tag| (session, tag)).ok_or_else(|| Halt::Skip("the 201 has no ETag".into()))
 }
 
 /// A session whose entity-tag is known and that takes candidates.
@@ -121,58 +100,27 @@ pub(super) async fn restarted(cx: &Context, side: Side) -> Result<(Session, Exch
 
 async fn supported(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
-    let tag = session
-        .exchange
-        .response
-        .header("etag")
-        .unwrap_or("*")
-        .to_owned();
+    let tag = session.exchange.response.header("etag").unwrap_or("*").to_owned();
     let candidate = patch(cx, &session, Some(&tag), &more(&session)?).await?;
     let credentials = patch(cx, &session, Some("*"), &fresh(&session)).await?;
-    let observed = format!(
-        "trickle {}, restart {}",
-        candidate.status(),
-        credentials.status()
-    );
+    let observed = format!("trickle {}, restart {}", candidate.status(), credentials.status());
     let good = candidate.response.is_success() && credentials.status() == 200;
-    Ok(Outcome::judge(
-        good,
-        "trickle and restart through PATCH",
-        observed,
-    ))
+    Ok(Outcome::judge(good, "trickle and restart through PATCH", observed))
 }
 
 async fn wrong_type(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
-    let tag = session
-        .exchange
-        .response
-        .header("etag")
-        .unwrap_or("*")
-        .to_owned();
+    let tag = session.exchange.response.header("etag").unwrap_or("*").to_owned();
     let mut complaints = Vec::new();
     for media_type in [Some("application/json"), Some("text/plain"), None] {
-        let request = cx
-            .request(side, "PATCH", &session.url)
-            .header("If-Match", &tag)
-            .body(more(&session)?);
-        let request = media_type
-            .iter()
-            .fold(request, |r, t| r.header("Content-Type", t));
+        let request = cx.request(side, "PATCH", &session.url).header("If-Match", &tag).body(more(&session)?);
+        let request = media_type.iter().fold(request, |r, t| r.header("Content-Type", t));
         let exchange = cx.http.send(request).await?;
         if !exchange.response.is_client_error() {
-            complaints.push(format!(
-                "{}: {}",
-                media_type.unwrap_or("no type"),
-                exchange.status()
-            ));
+            complaints.push(format!("{}: {}", media_type.unwrap_or("no type"), exchange.status()));
         }
     }
-    Ok(Outcome::complaints(
-        "4xx (415 is best)",
-        &complaints,
-        "4xx for all",
-    ))
+    Ok(Outcome::complaints("4xx (415 is best)", &complaints, "4xx for all"))
 }
 
 async fn malformed(cx: &Context, side: Side) -> Done {
@@ -180,11 +128,7 @@ async fn malformed(cx: &Context, side: Side) -> Done {
     let (ufrag, _) = offered(&session)?;
     let mut complaints = Vec::new();
     let half = format!("a=ice-ufrag:{ufrag}x\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n{CANDIDATE}");
-    for (name, body) in [
-        ("garbage", "a=candidate:garbage\r\n"),
-        ("ufrag without pwd", &half),
-        ("empty", ""),
-    ] {
+    for (name, body) in [("garbage", "a=candidate:garbage\r\n"), ("ufrag without pwd", &half), ("empty", "")] {
         let exchange = patch(cx, &session, Some(&tag), body).await?;
         if !exchange.response.is_client_error() {
             complaints.push(format!("{name}: {}", exchange.status()));
@@ -194,11 +138,7 @@ async fn malformed(cx: &Context, side: Side) -> Done {
     if !good.response.is_success() {
         complaints.push(format!("a good fragment afterwards: {}", good.status()));
     }
-    Ok(Outcome::complaints(
-        "4xx, and the session lives on",
-        &complaints,
-        "4xx for all, session lives",
-    ))
+    Ok(Outcome::complaints("4xx, and the session lives on", &complaints, "4xx for all, session lives"))
 }
 
 async fn missing_if_match(cx: &Context, side: Side) -> Done {
@@ -221,13 +161,7 @@ async fn stale_if_match(cx: &Context, side: Side) -> Done {
 
 async fn if_match_lists(cx: &Context, side: Side) -> Done {
     let (session, tag) = trickling(cx, side).await?;
-    let list = patch(
-        cx,
-        &session,
-        Some(&format!("\"a\", {tag}")),
-        &more(&session)?,
-    )
-    .await?;
+    let list = patch(cx, &session, Some(&format!("\"a\", {tag}")), &more(&session)?).await?;
     let weak = patch(cx, &session, Some(&format!("W/{tag}")), &more(&session)?).await?;
     let observed = format!("list {}, weak {}", list.status(), weak.status());
     let good = list.response.is_success() && weak.status() == 412;
@@ -236,23 +170,12 @@ async fn if_match_lists(cx: &Context, side: Side) -> Done {
 
 async fn preconditions_come_last(cx: &Context, side: Side) -> Done {
     let (session, _) = trickling(cx, side).await?;
-    let request = cx
-        .request(side, "PATCH", &session.url)
-        .header("Content-Type", "text/plain");
-    let wrong_type = cx
-        .http
-        .send(request.header("If-Match", "\"nope\"").body(more(&session)?))
-        .await?;
+    let request = cx.request(side, "PATCH", &session.url).header("Content-Type", "text/plain");
+    let wrong_type = cx.http.send(request.header("If-Match", "\"nope\"").body(more(&session)?)).await?;
     cx.close(&session).await?;
     let ended = patch(cx, &session, Some("\"nope\""), &more(&session)?).await?;
-    let observed = format!(
-        "wrong type {}, ended session {}",
-        wrong_type.status(),
-        ended.status()
-    );
-    let masked = [&wrong_type, &ended]
-        .iter()
-        .any(|e| matches!(e.status(), 412 | 428) || e.response.is_success());
+    let observed = format!("wrong type {}, ended session {}", wrong_type.status(), ended.status());
+    let masked = [&wrong_type, &ended].iter().any(|e| matches!(e.status(), 412 | 428) || e.response.is_success());
     Ok(Outcome::judge(!masked, "415 and 404, not 412", observed).by(&wrong_type))
 }
 
@@ -264,24 +187,15 @@ async fn late_fragment(cx: &Context, side: Side) -> Done {
         return Err(Halt::Skip(format!("no restart: {}", exchange.line())));
     }
     let exchange = patch(cx, &session, Some(&tag), &late).await?;
-    Ok(Outcome::judge(
-        exchange.status() == 412,
-        "412 for the tag of the old ICE session",
-        exchange.line(),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(exchange.status() == 412, "412 for the tag of the old ICE session", exchange.line())
+        .by(&exchange))
 }
 
 async fn ended_session(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
     cx.close(&session).await?;
     let exchange = patch(cx, &session, Some("*"), &more(&session)?).await?;
-    Ok(Outcome::judge(
-        matches!(exchange.status(), 404 | 410),
-        "404",
-        exchange.line(),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(matches!(exchange.status(), 404 | 410), "404", exchange.line()).by(&exchange))
 }
 
 /// Judges a fragment that must be taken as trickle.
@@ -289,19 +203,13 @@ fn taken(exchange: &Exchange) -> Outcome {
     let tagged = exchange.response.header("etag").is_some();
     let length = exchange.response.body.len();
     let good = exchange.status() == 204 && !tagged && length == 0;
-    let observed = format!(
-        "{}, {length} octets, {} ETag",
-        exchange.line(),
-        if tagged { "with" } else { "no" }
-    );
+    let observed = format!("{}, {length} octets, {} ETag", exchange.line(), if tagged { "with" } else { "no" });
     Outcome::judge(good, "204, empty, without ETag", observed).by(exchange)
 }
 
 async fn trickle(cx: &Context, side: Side) -> Done {
     let (session, tag) = trickling(cx, side).await?;
-    Ok(taken(
-        &patch(cx, &session, Some(&tag), &more(&session)?).await?,
-    ))
+    Ok(taken(&patch(cx, &session, Some(&tag), &more(&session)?).await?))
 }
 
 async fn odd_candidates(cx: &Context, side: Side) -> Done {
@@ -315,24 +223,15 @@ async fn odd_candidates(cx: &Context, side: Side) -> Done {
         "a=candidate:7 1 foo 2122194687 192.0.2.88 50009 typ host\r\n",
         CANDIDATE,
     ];
-    Ok(taken(
-        &patch(
-            cx,
-            &session,
-            Some(&tag),
-            &fragment(&session, &ufrag, &pwd, &lines.concat()),
-        )
-        .await?,
-    ))
+    Ok(taken(&patch(cx, &session, Some(&tag), &fragment(&session, &ufrag, &pwd, &lines.concat())).await?))
 }
 
 async fn session_level_credentials(cx: &Context, side: Side) -> Done {
     let (session, tag) = trickling(cx, side).await?;
     let (ufrag, pwd) = offered(&session)?;
     let mut complaints = Vec::new();
-    let at_media = format!(
-        "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n{CANDIDATE}"
-    );
+    let at_media =
+        format!("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n{CANDIDATE}");
     let at_session = fragment(&session, &ufrag, &pwd, CANDIDATE);
     for (name, body) in [("media level", at_media), ("session level", at_session)] {
         let exchange = patch(cx, &session, Some(&tag), &body).await?;
@@ -340,19 +239,13 @@ async fn session_level_credentials(cx: &Context, side: Side) -> Done {
             complaints.push(format!("{name}: {}", exchange.status()));
         }
     }
-    Ok(Outcome::complaints(
-        "204 for credentials at either level",
-        &complaints,
-        "204 for both",
-    ))
+    Ok(Outcome::complaints("204 for credentials at either level", &complaints, "204 for both"))
 }
 
 async fn unknown_mid(cx: &Context, side: Side) -> Done {
     let (session, tag) = trickling(cx, side).await?;
     let (ufrag, pwd) = offered(&session)?;
-    let body = format!(
-        "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\nm=audio 9 RTP/AVP 0\r\na=mid:99\r\n{CANDIDATE}"
-    );
+    let body = format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\nm=audio 9 RTP/AVP 0\r\na=mid:99\r\n{CANDIDATE}");
     let exchange = patch(cx, &session, Some(&tag), &body).await?;
     Ok(Outcome::judge(exchange.status() < 500, "204 or 4xx", exchange.line()).by(&exchange))
 }
@@ -367,14 +260,10 @@ async fn end_of_candidates(cx: &Context, side: Side) -> Done {
 async fn duplicates(cx: &Context, side: Side) -> Done {
     let (session, tag) = trickling(cx, side).await?;
     // The first copy was sent while finding out that the session trickles.
-    Ok(taken(
-        &patch(cx, &session, Some(&tag), &more(&session)?).await?,
-    ))
+    Ok(taken(&patch(cx, &session, Some(&tag), &more(&session)?).await?))
 }
 
 async fn star_on_trickle(cx: &Context, side: Side) -> Done {
     let (session, _) = trickling(cx, side).await?;
-    Ok(taken(
-        &patch(cx, &session, Some("*"), &more(&session)?).await?,
-    ))
+    Ok(taken(&patch(cx, &session, Some("*"), &more(&session)?).await?))
 }

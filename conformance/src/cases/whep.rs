@@ -38,17 +38,9 @@ async fn retry_after_on_409(cx: &Context, side: Side) -> Done {
     if exchange.status() != 409 {
         return Ok(Outcome::new(Verdict::NotApplicable, "", exchange.line()));
     }
-    let seconds = exchange
-        .response
-        .header("retry-after")
-        .and_then(|v| v.trim().parse::<u32>().ok());
+    let seconds = exchange.response.header("retry-after").and_then(|v| v.trim().parse::<u32>().ok());
     let good = seconds.is_some_and(|s| s >= 1);
-    Ok(Outcome::judge(
-        good,
-        "Retry-After of whole seconds, at least 1",
-        seen(&exchange, "retry-after"),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(good, "Retry-After of whole seconds, at least 1", seen(&exchange, "retry-after")).by(&exchange))
 }
 
 async fn answers_sendonly(cx: &Context, side: Side) -> Done {
@@ -56,21 +48,13 @@ async fn answers_sendonly(cx: &Context, side: Side) -> Done {
     for fixture in [Fixture::Av, Fixture::SendRecv] {
         let session = cx.open(side, fixture).await?;
         cx.close(&session).await?;
-        let wrong = session
-            .sdp
-            .accepted()
-            .filter(|m| !matches!(m.direction(), "sendonly" | "inactive"));
-        complaints
-            .extend(wrong.map(|m| format!("{}: {} is {}", fixture.name(), m.kind, m.direction())));
+        let wrong = session.sdp.accepted().filter(|m| !matches!(m.direction(), "sendonly" | "inactive"));
+        complaints.extend(wrong.map(|m| format!("{}: {} is {}", fixture.name(), m.kind, m.direction())));
         if !session.sdp.accepted().any(|m| m.direction() == "sendonly") {
             complaints.push(format!("{}: nothing is sendonly", fixture.name()));
         }
     }
-    Ok(Outcome::complaints(
-        "a=sendonly in accepted sections",
-        &complaints,
-        "sendonly for recvonly and sendrecv",
-    ))
+    Ok(Outcome::complaints("a=sendonly in accepted sections", &complaints, "sendonly for recvonly and sendrecv"))
 }
 
 async fn refuses_senders(cx: &Context, side: Side) -> Done {
@@ -81,11 +65,7 @@ async fn one_stream(cx: &Context, side: Side) -> Done {
     let session = cx.sample(side).await?;
     let mut complaints = Vec::new();
     let mut streams: Vec<&str> = Vec::new();
-    for media in session
-        .sdp
-        .accepted()
-        .filter(|m| m.direction() == "sendonly")
-    {
+    for media in session.sdp.accepted().filter(|m| m.direction() == "sendonly") {
         match media.attr("msid").and_then(|v| v.split(' ').next()) {
             Some(stream) => streams.push(stream),
             None => complaints.push(format!("{} has no a=msid", media.kind)),
@@ -100,29 +80,17 @@ async fn one_stream(cx: &Context, side: Side) -> Done {
             complaints.push(format!("{count} {kind} sections"));
         }
     }
-    Ok(
-        Outcome::complaints("one MediaStream", &complaints, streams.join(", "))
-            .by(&session.exchange),
-    )
+    Ok(Outcome::complaints("one MediaStream", &complaints, streams.join(", ")).by(&session.exchange))
 }
 
 async fn rejects_single_sections(cx: &Context, side: Side) -> Done {
     let exchange = cx.try_offer(side, Fixture::DataChannel).await?;
-    Ok(Outcome::judge(
-        exchange.status() == 201,
-        "201, whatever becomes of the data channel",
-        exchange.line(),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(exchange.status() == 201, "201, whatever becomes of the data channel", exchange.line())
+        .by(&exchange))
 }
 
 async fn delete(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
     let exchange = cx.close(&session).await?;
-    Ok(Outcome::judge(
-        exchange.response.is_success(),
-        "2xx (200 is best)",
-        exchange.line(),
-    )
-    .by(&exchange))
+    Ok(Outcome::judge(exchange.response.is_success(), "2xx (200 is best)", exchange.line()).by(&exchange))
 }

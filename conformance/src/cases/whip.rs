@@ -27,18 +27,10 @@ async fn answers_recvonly(cx: &Context, side: Side) -> Done {
     for fixture in [Fixture::Av, Fixture::SendRecv] {
         let session = cx.open(side, fixture).await?;
         cx.close(&session).await?;
-        let wrong = session
-            .sdp
-            .accepted()
-            .filter(|m| m.direction() != "recvonly");
-        complaints
-            .extend(wrong.map(|m| format!("{}: {} is {}", fixture.name(), m.kind, m.direction())));
+        let wrong = session.sdp.accepted().filter(|m| m.direction() != "recvonly");
+        complaints.extend(wrong.map(|m| format!("{}: {} is {}", fixture.name(), m.kind, m.direction())));
     }
-    Ok(Outcome::complaints(
-        "a=recvonly in every accepted section",
-        &complaints,
-        "recvonly for sendonly and sendrecv",
-    ))
+    Ok(Outcome::complaints("a=recvonly in every accepted section", &complaints, "recvonly for sendonly and sendrecv"))
 }
 
 async fn refuses_offers_without_media(cx: &Context, side: Side) -> Done {
@@ -58,11 +50,7 @@ pub(super) async fn refused(cx: &Context, side: Side, fixtures: &[Fixture]) -> D
             complaints.push(note);
         }
     }
-    Ok(Outcome::complaints(
-        "4xx (422 or 400)",
-        &complaints,
-        codes.join("; "),
-    ))
+    Ok(Outcome::complaints("4xx (422 or 400)", &complaints, codes.join("; ")))
 }
 
 async fn bundle_only(cx: &Context, side: Side) -> Done {
@@ -76,9 +64,8 @@ async fn bundle_only(cx: &Context, side: Side) -> Done {
 
 /// Judges a POST that must be refused as a whole.
 fn all_or_nothing(exchange: &Exchange, may_accept_all: bool) -> (Verdict, String) {
-    let rejected = Sdp::parse(&exchange.response.text())
-        .map(|sdp| sdp.media.len() - sdp.accepted().count())
-        .unwrap_or_default();
+    let rejected =
+        Sdp::parse(&exchange.response.text()).map(|sdp| sdp.media.len() - sdp.accepted().count()).unwrap_or_default();
     let verdict = match exchange.status() {
         400 | 422 => Verdict::Pass,
         // Drafts up to -14 asked for it.
@@ -87,10 +74,7 @@ fn all_or_nothing(exchange: &Exchange, may_accept_all: bool) -> (Verdict, String
         400..=499 => Verdict::Warn,
         _ => Verdict::Fail,
     };
-    (
-        verdict,
-        format!("{}, {rejected} sections rejected", exchange.line()),
-    )
+    (verdict, format!("{}, {rejected} sections rejected", exchange.line()))
 }
 
 async fn too_many_tracks(cx: &Context, side: Side) -> Done {
@@ -105,11 +89,7 @@ async fn too_many_tracks(cx: &Context, side: Side) -> Done {
             worst = verdict;
         }
     }
-    Ok(Outcome::new(
-        worst,
-        "422 or 400 (or all accepted, as an extension)",
-        observed.join("; "),
-    ))
+    Ok(Outcome::new(worst, "422 or 400 (or all accepted, as an extension)", observed.join("; ")))
 }
 
 async fn missing_msid(cx: &Context, side: Side) -> Done {
@@ -129,37 +109,20 @@ async fn no_partial_answer(cx: &Context, side: Side) -> Done {
             worst = verdict;
         }
     }
-    Ok(Outcome::new(
-        worst,
-        "422 or 400 for the whole POST",
-        observed.join("; "),
-    ))
+    Ok(Outcome::new(worst, "422 or 400 for the whole POST", observed.join("; ")))
 }
 
 async fn encoder_names(cx: &Context, side: Side) -> Done {
     let mut complaints = Vec::new();
-    for (origin, name) in [
-        ("FFmpeg", "FFmpegPublishSession"),
-        ("rtc", "-"),
-        ("-", " "),
-        ("user@host", "Live: 100 %"),
-    ] {
-        let offer = Fixture::Av
-            .body(side)
-            .replacen("o=- ", &format!("o={origin} "), 1);
+    for (origin, name) in [("FFmpeg", "FFmpegPublishSession"), ("rtc", "-"), ("-", " "), ("user@host", "Live: 100 %")] {
+        let offer = Fixture::Av.body(side).replacen("o=- ", &format!("o={origin} "), 1);
         let offer = offer.replacen("s=-\r\n", &format!("s={name}\r\n"), 1);
-        let exchange = cx
-            .post_and_delete(side, cx.offering_text(side, &offer)?)
-            .await?;
+        let exchange = cx.post_and_delete(side, cx.offering_text(side, &offer)?).await?;
         if exchange.status() != 201 {
             complaints.push(format!("o={origin} s={name}: {}", exchange.status()));
         }
     }
-    Ok(Outcome::complaints(
-        "201 whatever o= and s= say",
-        &complaints,
-        "201 for all",
-    ))
+    Ok(Outcome::complaints("201 whatever o= and s= say", &complaints, "201 for all"))
 }
 
 async fn simulcast_answer(cx: &Context, side: Side) -> Done {
@@ -167,59 +130,28 @@ async fn simulcast_answer(cx: &Context, side: Side) -> Done {
     cx.close(&session).await?;
     let line = session.sdp.media.iter().find_map(|m| m.attr("simulcast"));
     let Some(line) = line else {
-        return Ok(Outcome::new(
-            Verdict::NotApplicable,
-            "",
-            "simulcast is not accepted",
-        ));
+        return Ok(Outcome::new(Verdict::NotApplicable, "", "simulcast is not accepted"));
     };
-    let rids: Vec<&str> = line
-        .strip_prefix("recv ")
-        .unwrap_or_default()
-        .split(';')
-        .collect();
+    let rids: Vec<&str> = line.strip_prefix("recv ").unwrap_or_default().split(';').collect();
     let offered = ["0", "1", "2"];
-    let in_order = rids
-        .iter()
-        .map(|r| offered.iter().position(|o| *o == r.trim_start_matches('~')));
+    let in_order = rids.iter().map(|r| offered.iter().position(|o| *o == r.trim_start_matches('~')));
     let places: Option<Vec<usize>> = in_order.collect();
     let good = places.is_some_and(|p| !p.is_empty() && p.is_sorted());
-    Ok(Outcome::judge(
-        good,
-        "a=simulcast:recv with the offered rids in order",
-        line,
-    )
-    .by(&session.exchange))
+    Ok(Outcome::judge(good, "a=simulcast:recv with the offered rids in order", line).by(&session.exchange))
 }
 
 async fn rid_answer(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Simulcast).await?;
     cx.close(&session).await?;
     let Some(media) = session.sdp.media.iter().find(|m| m.has("simulcast")) else {
-        return Ok(Outcome::new(
-            Verdict::NotApplicable,
-            "",
-            "simulcast is not accepted",
-        ));
+        return Ok(Outcome::new(Verdict::NotApplicable, "", "simulcast is not accepted"));
     };
-    let list = media
-        .attr("simulcast")
-        .and_then(|l| l.strip_prefix("recv "))
-        .unwrap_or_default();
+    let list = media.attr("simulcast").and_then(|l| l.strip_prefix("recv ")).unwrap_or_default();
     let lines: Vec<&str> = media.attrs("rid").collect();
     let complaints: Vec<String> = list
         .split(';')
-        .filter(|rid| {
-            lines
-                .iter()
-                .filter(|l| **l == format!("{rid} recv"))
-                .count()
-                != 1
-        })
+        .filter(|rid| lines.iter().filter(|l| **l == format!("{rid} recv")).count() != 1)
         .map(|rid| format!("not exactly one a=rid:{rid} recv"))
         .collect();
-    Ok(
-        Outcome::complaints("one a=rid:… recv per layer", &complaints, lines.join(", "))
-            .by(&session.exchange),
-    )
+    Ok(Outcome::complaints("one a=rid:… recv per layer", &complaints, lines.join(", ")).by(&session.exchange))
 }

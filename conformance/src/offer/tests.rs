@@ -8,10 +8,7 @@ fn every_sound_fixture_is_sdp_with_credentials_of_its_own() {
     let mut seen = 0;
     for (fixture, name) in Fixture::ALL {
         assert_eq!(Fixture::named(name), Some(fixture));
-        if matches!(
-            fixture,
-            Fixture::Empty | Fixture::Hello | Fixture::Truncated | Fixture::Talkative
-        ) {
+        if matches!(fixture, Fixture::Empty | Fixture::Hello | Fixture::Truncated | Fixture::Talkative) {
             continue;
         }
         let (one, two) = (fixture.body(Side::Whip), fixture.body(Side::Whip));
@@ -25,13 +22,7 @@ fn every_sound_fixture_is_sdp_with_credentials_of_its_own() {
 
 #[test]
 fn str0m_reads_the_ordinary_offers() {
-    for fixture in [
-        Fixture::Av,
-        Fixture::Va,
-        Fixture::Simulcast,
-        Fixture::DataChannel,
-        Fixture::Passive,
-    ] {
+    for fixture in [Fixture::Av, Fixture::Va, Fixture::Simulcast, Fixture::DataChannel, Fixture::Passive] {
         for side in [Side::Whip, Side::Whep] {
             str0m::change::SdpOffer::from_sdp_string(&fixture.body(side)).unwrap();
         }

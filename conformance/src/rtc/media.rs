@@ -44,8 +44,7 @@ impl Synthetic {
 
     /// When the next packets are due.
     pub(super) fn due(&self) -> Instant {
-        self.started
-            .map_or_else(Instant::now, |start| start + TICK * self.ticks)
+        self.started.map_or_else(Instant::now, |start| start + TICK * self.ticks)
     }
 
     /// Writes what is due into `rtc`; gives the number of packets.
@@ -54,8 +53,7 @@ impl Synthetic {
         let tick = self.ticks;
         self.ticks = self.ticks.wrapping_add(1);
         let is_frame = tick.is_multiple_of(2);
-        let keyframe =
-            is_frame && (self.keyframe_wanted || self.frames.is_multiple_of(KEYFRAME_INTERVAL));
+        let keyframe = is_frame && (self.keyframe_wanted || self.frames.is_multiple_of(KEYFRAME_INTERVAL));
         let mut sent = 0;
         for track in &mut self.tracks {
             let (payloads, time) = match track.codec {
@@ -65,11 +63,7 @@ impl Synthetic {
                 _ => (vp8(keyframe, self.frames as u16), tick.wrapping_mul(1800)),
             };
             let count = payloads.len();
-            let Some(stream) = rtc
-                .direct_api()
-                .stream_tx_by_mid(track.mid, None)
-                .map(|s| s.ssrc())
-            else {
+            let Some(stream) = rtc.direct_api().stream_tx_by_mid(track.mid, None).map(|s| s.ssrc()) else {
                 continue;
             };
             for (at, payload) in payloads.into_iter().enumerate() {
@@ -106,12 +100,7 @@ impl Synthetic {
                 matches!(codec, Codec::Opus | Codec::Vp8 | Codec::H264).then_some((*pt, codec))
             });
             if let Some((pt, codec)) = usable {
-                self.tracks.push(Outgoing {
-                    mid,
-                    pt,
-                    codec,
-                    sequence: FIRST_SEQUENCE,
-                });
+                self.tracks.push(Outgoing { mid, pt, codec, sequence: FIRST_SEQUENCE });
             }
         }
     }
@@ -152,10 +141,7 @@ fn h264(keyframe: bool) -> Vec<Vec<u8>> {
         return vec![slice(0x41)];
     }
     // Parameter sets of a 320×180 constrained baseline stream.
-    let sps = vec![
-        0x67, 0x42, 0xC0, 0x1F, 0x8C, 0x8D, 0x40, 0xA0, 0xBD, 0xA1, 0x00, 0x00, 0x0F, 0x08, 0x84,
-        0x6A,
-    ];
+    let sps = vec![0x67, 0x42, 0xC0, 0x1F, 0x8C, 0x8D, 0x40, 0xA0, 0xBD, 0xA1, 0x00, 0x00, 0x0F, 0x08, 0x84, 0x6A];
     let pps = vec![0x68, 0xCE, 0x3C, 0x80];
     vec![sps, pps, slice(0x65)]
 }
@@ -175,16 +161,10 @@ pub(super) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
             let start = payload.first().is_some_and(|b| b & 0x10 != 0);
             // Our descriptors are four octets long; a server may drop or renumber the picture id but not add to it.
             let long_id = extended && payload.get(2).is_some_and(|b| b & 0x80 != 0);
-            let header = if long_id {
-                4
-            } else {
-                usize::from(extended) + 1
-            };
+            let header = if long_id { 4 } else { usize::from(extended) + 1 };
             start && payload.get(header).is_some_and(|b| b & 1 == 0)
         }
-        Codec::H264 => payload
-            .first()
-            .is_some_and(|b| matches!(b & 0x1F, 5 | 7 | 24)),
+        Codec::H264 => payload.first().is_some_and(|b| matches!(b & 0x1F, 5 | 7 | 24)),
         _ => false,
     }
 }

@@ -11,12 +11,7 @@ impl Client {
     pub(crate) async fn answering(offer: &str) -> (Live, String) {
         let mut client = Self::bind(Ipv4Addr::LOCALHOST.into(), true).await.unwrap();
         let offer = SdpOffer::from_sdp_string(offer).unwrap();
-        let answer = client
-            .rtc
-            .sdp_api()
-            .accept_offer(offer)
-            .unwrap()
-            .to_sdp_string();
+        let answer = client.rtc.sdp_api().accept_offer(offer).unwrap().to_sdp_string();
         (client.run(), answer)
     }
 }
@@ -25,9 +20,7 @@ impl Client {
 async fn both_sides_carry_audio_and_video_and_see_the_close() {
     for side in [Side::Whip, Side::Whep] {
         let kinds = [MediaKind::Audio, MediaKind::Video];
-        let client = Client::offering(Ipv4Addr::LOCALHOST.into(), side, &kinds)
-            .await
-            .unwrap();
+        let client = Client::offering(Ipv4Addr::LOCALHOST.into(), side, &kinds).await.unwrap();
         let (mut server, answer) = Client::answering(client.offer()).await;
         let mut client = client.start(&answer).unwrap();
         let (sender, receiver) = match side {
@@ -36,17 +29,11 @@ async fn both_sides_carry_audio_and_video_and_see_the_close() {
         };
 
         let arrived = receiver
-            .until(Duration::from_secs(10), |s| {
-                kinds
-                    .iter()
-                    .all(|kind| s.track(*kind).is_some_and(|t| t.packets > 20))
-            })
+            .until(Duration::from_secs(10), |s| kinds.iter().all(|kind| s.track(*kind).is_some_and(|t| t.packets > 20)))
             .await;
         let seen = receiver.seen();
         sender.close().await;
-        let closed = receiver
-            .until(Duration::from_secs(5), |s| s.close_notify_at.is_some())
-            .await;
+        let closed = receiver.until(Duration::from_secs(5), |s| s.close_notify_at.is_some()).await;
 
         assert!(arrived, "{side:?}: {} {:?}", seen.summary(), seen.failure);
         assert_eq!(seen.track(MediaKind::Video).map(Track::missing), Some(0));
@@ -56,17 +43,11 @@ async fn both_sides_carry_audio_and_video_and_see_the_close() {
 
 #[tokio::test]
 async fn a_peer_that_is_not_there_is_noticed() {
-    let client = Client::offering(Ipv4Addr::LOCALHOST.into(), Side::Whip, &[MediaKind::Audio])
-        .await
-        .unwrap();
+    let client = Client::offering(Ipv4Addr::LOCALHOST.into(), Side::Whip, &[MediaKind::Audio]).await.unwrap();
     let (server, answer) = Client::answering(client.offer()).await;
     drop(server);
 
     let mut client = client.start(&answer).unwrap();
 
-    assert!(
-        !client
-            .until(Duration::from_millis(500), |s| s.connected_at.is_some())
-            .await
-    );
+    assert!(!client.until(Duration::from_millis(500), |s| s.connected_at.is_some()).await);
 }
