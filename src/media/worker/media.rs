@@ -165,7 +165,7 @@ impl Worker {
         sections: Vec<Section>,
         now: Instant,
     ) -> Result<(), DtlsError> {
-        let opener = RtpOpener::new(&agreed.theirs, self.shared.identity.crypto())?;
+        let opener = RtpOpener::new(&agreed.theirs)?;
         let ssrc = (self.randomness)() as u32;
         let session = &mut self.sessions[key];
         let stream = &mut self.streams[session.stream];
@@ -183,7 +183,7 @@ impl Worker {
         sections: Vec<Section>,
         now: Instant,
     ) -> Result<(), DtlsError> {
-        let sealer = RtpSealer::new(&agreed.ours, self.shared.identity.crypto())?;
+        let sealer = RtpSealer::new(&agreed.ours)?;
         let path = self.sessions[key].peer.ice.selected().ok_or(DtlsError::Bounds)?;
         let (mut audio, mut video) = (None, None);
         for section in sections {
