@@ -85,7 +85,7 @@ impl Worker {
                 self.counters.add(count, 1);
             }
         }
-        self.arm(key);
+        self.arm(key, now);
     }
 
     /// Packets from the stream's home.
@@ -133,13 +133,14 @@ impl Worker {
 
     /// A viewer somewhere needs a key frame.
     pub(super) fn want_keyframe(&mut self, stream: usize, layer: u8, now: Instant) {
-        let route = &self.streams[stream].route;
-        match route.home() {
-            Some(home) if home == self.id => self.want_keyframe_here(route.stream, layer, now),
-            Some(home) => {
-                let stream = route.stream;
-                self.outgoing.push((home, Mail::KeyframeWanted { stream, layer }));
-            }
+        let stream = &mut self.streams[stream];
+        if !stream.ask_for_keyframe(layer, now) {
+            return;
+        }
+        let (home, stream) = (stream.route.home(), stream.route.stream);
+        match home {
+            Some(home) if home == self.id => self.want_keyframe_here(stream, layer, now),
+            Some(home) => self.outgoing.push((home, Mail::KeyframeWanted { stream, layer })),
             None => {}
         }
     }
