@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rtc_crypto::providers::AwsLcRsProvider;
 use tribune::media::egress::Egress;
 use tribune::media::outbox::Run;
 use tribune::media::stream::Stream;
@@ -16,7 +15,7 @@ use tribune::wire::sdp::{ExtensionIds, Kind, Section, Source};
 use crate::ground::{self, AUDIO_BYTES, Mix, Sender, Sink, VIDEO_BYTES, median};
 
 /// CPU nanoseconds per packet and viewer.
-pub fn per_packet(mix: &Mix, viewers: usize) -> f64 {
+pub(crate) fn per_packet(mix: &Mix, viewers: usize) -> f64 {
     let sink = Sink::new(viewers);
     let mut stream = Stream::new(Route::new(StreamId(1)));
     for v in 0..viewers {
@@ -52,10 +51,10 @@ pub fn per_packet(mix: &Mix, viewers: usize) -> f64 {
 }
 
 /// A viewer as negotiation makes it.
-pub fn viewer(number: usize, path: Path) -> Viewer {
+pub(crate) fn viewer(number: usize, path: Path) -> Viewer {
     let material: Vec<u8> = (0..Profile::AesGcm.keying_material_len()).map(|b| (b ^ number) as u8).collect();
     let (ours, _) = masters(Profile::AesGcm, &material, false).unwrap();
-    let sealer = RtpSealer::new(&ours, &AwsLcRsProvider::new()).unwrap();
+    let sealer = RtpSealer::new(&ours).unwrap();
     let egress = |kind| Egress::new(section(kind, number as u32), number as u16);
     Viewer::new(number, path, sealer, egress(Kind::Audio), egress(Kind::Video))
 }

@@ -1,7 +1,5 @@
 //! The floor: copy, patch, seal, one send per viewer and burst, and nothing else. And the track router against it.
 
-use std::time::Instant;
-
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use tribune::media::outbox::Outbox;
 use tribune::peer::ice::Path;
@@ -10,7 +8,7 @@ use crate::ground::{AUDIO_BYTES, Mix, Sender, Sink, VIDEO_BYTES, median};
 use crate::{Row, fanout};
 
 /// The floor for 100 viewers, then the router with more and more viewers.
-pub fn and_fanout(mix: &Mix) -> Vec<Row> {
+pub(crate) fn and_fanout(mix: &Mix) -> Vec<Row> {
     let floor = floor(mix, 100);
     let row = |what: String, nanos: f64| Row { what, per: "packet", nanos, ratio: Some(nanos / floor) };
     let mut rows = vec![row(format!("floor, {}, 100 viewers", mix.name), floor)];
@@ -41,7 +39,6 @@ fn floor(mix: &Mix, viewers: usize) -> f64 {
     let (video, audio) = (vec![7_u8; VIDEO_BYTES], vec![7_u8; AUDIO_BYTES]);
     let mut sender = Sender::new();
     let mut arena: Vec<u8> = Vec::with_capacity(65_536);
-    let started = Instant::now();
 
     median(9, || {
         let mut packets = 0;
@@ -50,7 +47,7 @@ fn floor(mix: &Mix, viewers: usize) -> f64 {
                 arena.clear();
                 for at in 0..videos + audios {
                     let payload = if at < *videos { &video } else { &audio };
-                    append(&mut arena, viewer, payload, started);
+                    append(&mut arena, viewer, payload);
                     packets += 1;
                 }
                 let longest = if *videos > 0 { VIDEO_BYTES } else { AUDIO_BYTES };
@@ -61,7 +58,7 @@ fn floor(mix: &Mix, viewers: usize) -> f64 {
     })
 }
 
-fn append(arena: &mut Vec<u8>, viewer: &mut Viewer, payload: &[u8], started: Instant) {
+fn append(arena: &mut Vec<u8>, viewer: &mut Viewer, payload: &[u8]) {
     viewer.seq += 1;
     let start = arena.len();
     arena.extend_from_slice(&[0x80, 96]);
@@ -76,5 +73,4 @@ fn append(arena: &mut Vec<u8>, viewer: &mut Viewer, payload: &[u8], started: Ins
     let nonce = Nonce::assume_unique_for_key(nonce);
     let tag = viewer.key.seal_in_place_separate_tag(nonce, Aad::from(&*header), body).unwrap();
     arena.extend_from_slice(tag.as_ref());
-    std::hint::black_box(started);
 }

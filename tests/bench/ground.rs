@@ -14,49 +14,49 @@ use tribune::wire::sdp::{Codec, Feedback, Format, Kind};
 
 /// The packets of one burst: how many of video, of how many bytes, and whether an audio packet goes along.
 #[derive(Clone, Copy)]
-pub struct Mix {
-    pub name: &'static str,
+pub(crate) struct Mix {
+    pub(crate) name: &'static str,
     /// Bursts of one period, each (video packets, audio packets).
-    pub bursts: &'static [(usize, usize)],
+    pub(crate) bursts: &'static [(usize, usize)],
 }
 
 /// 2.5 Mbit/s at 30 pictures a second are about 9 packets of 1,150 bytes each; 50 packets of audio a second, of which
 /// two in five leave alone.
-pub const MIXES: &[Mix] = &[
+pub(crate) const MIXES: &[Mix] = &[
     Mix { name: "k=1", bursts: &[(1, 0)] },
     Mix { name: "k=4", bursts: &[(4, 0)] },
     Mix { name: "k=12", bursts: &[(12, 0)] },
     Mix { name: "real", bursts: &[(9, 1), (0, 1), (9, 1), (9, 0), (0, 1), (9, 1)] },
 ];
 
-pub const VIDEO_BYTES: usize = 1150;
-pub const AUDIO_BYTES: usize = 120;
+pub(crate) const VIDEO_BYTES: usize = 1150;
+pub(crate) const AUDIO_BYTES: usize = 120;
 
 /// Unread sockets on loopback: the kernel does all of a send and drops at the full socket.
-pub struct Sink {
+pub(crate) struct Sink {
     sockets: Vec<UdpSocket>,
 }
 
 impl Sink {
-    pub fn new(viewers: usize) -> Self {
+    pub(crate) fn new(viewers: usize) -> Self {
         let sockets = (0..viewers.min(MOST_SOCKETS)).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
         Self { sockets }
     }
 
-    pub fn address(&self, viewer: usize) -> SocketAddr {
+    pub(crate) fn address(&self, viewer: usize) -> SocketAddr {
         self.sockets[viewer % self.sockets.len()].local_addr().unwrap()
     }
 }
 
 /// Sends like the server does, through one unconnected socket.
-pub struct Sender {
+pub(crate) struct Sender {
     socket: UdpSocket,
     state: UdpSocketState,
-    pub sends: u64,
+    pub(crate) sends: u64,
 }
 
 impl Sender {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let state = UdpSocketState::new(UdpSockRef::from(&socket)).unwrap();
         Self { socket, state, sends: 0 }
@@ -76,13 +76,17 @@ impl Outbox for Sender {
         self.sends += 1;
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn max_segments(&self) -> usize {
         self.state.max_gso_segments()
     }
 }
 
 /// A source of packets as a presenter's.
-pub fn source(kind: Kind) -> Arc<Source> {
+pub(crate) fn source(kind: Kind) -> Arc<Source> {
     let (codec, clock_rate, channels) = match kind {
         Kind::Audio => (Codec::Opus, 48_000, 2),
         Kind::Video => (Codec::Vp8, 90_000, 0),
@@ -99,7 +103,7 @@ pub fn source(kind: Kind) -> Arc<Source> {
     Arc::new(Source { id: 1 + kind as u64, presentation: 1, kind, layer: 0, format })
 }
 
-pub fn packet(source: &Arc<Source>, seq: u64, bytes: usize, marker: bool, now: Instant) -> Packet {
+pub(crate) fn packet(source: &Arc<Source>, seq: u64, bytes: usize, marker: bool, now: Instant) -> Packet {
     Packet {
         source: source.clone(),
         seq,
@@ -113,22 +117,27 @@ pub fn packet(source: &Arc<Source>, seq: u64, bytes: usize, marker: bool, now: I
 }
 
 /// CPU time of this thread so far.
-pub fn cpu() -> Duration {
+pub(crate) fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// CPU time of this thread since then.
+pub(crate) fn since(start: Duration) -> Duration {
+    cpu().saturating_sub(start)
+}
+
 /// CPU nanoseconds per unit: the median over rounds, each long enough to be measured well. `work` returns its units.
-pub fn median(rounds: usize, mut work: impl FnMut() -> usize) -> f64 {
+pub(crate) fn median(rounds: usize, mut work: impl FnMut() -> usize) -> f64 {
     work();
     let mut nanos: Vec<f64> = (0..rounds)
         .map(|_| {
             let start = cpu();
             let mut units = 0;
-            while cpu() - start < ROUND {
+            while since(start) < ROUND {
                 units += work();
             }
-            (cpu() - start).as_nanos() as f64 / units as f64
+            since(start).as_nanos() as f64 / units as f64
         })
         .collect();
     nanos.sort_by(f64::total_cmp);
@@ -136,7 +145,7 @@ pub fn median(rounds: usize, mut work: impl FnMut() -> usize) -> f64 {
 }
 
 /// The processor, the number of cores, the kernel.
-pub fn machine() -> String {
+pub(crate) fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split(": ").nth(1));

@@ -1,15 +1,14 @@
 //! Single steps: protection, demultiplexing, connectivity checks.
 
-use rtc_crypto::providers::AwsLcRsProvider;
 use tribune::peer::srtp::{Profile, RtpOpener, RtpSealer, masters};
+use tribune::wire::Protocol;
 use tribune::wire::rtp::{self, Header};
 use tribune::wire::stun::{self, Check, Key, Message};
-use tribune::wire::Protocol;
 
 use crate::Row;
 use crate::ground::{VIDEO_BYTES, median};
 
-pub fn run() -> Vec<Row> {
+pub(crate) fn run() -> Vec<Row> {
     let row = |what: &str, nanos| Row { what: what.into(), per: "packet", nanos, ratio: None };
     vec![
         row("demultiplex a datagram by its first bytes", demux()),
@@ -52,9 +51,8 @@ fn header() -> f64 {
 }
 
 fn seal(profile: Profile) -> f64 {
-    let crypto = AwsLcRsProvider::new();
     let (ours, _) = masters(profile, &vec![3; profile.keying_material_len()], false).unwrap();
-    let mut sealer = RtpSealer::new(&ours, &crypto).unwrap();
+    let mut sealer = RtpSealer::new(&ours).unwrap();
     let (mut buf, source) = (Vec::with_capacity(2000), plain(1));
     let mut index = 0_u64;
     median(9, || {
@@ -71,9 +69,8 @@ fn seal(profile: Profile) -> f64 {
 
 fn open(profile: Profile) -> f64 {
     const PACKETS: u64 = 2000;
-    let crypto = AwsLcRsProvider::new();
     let (ours, _) = masters(profile, &vec![3; profile.keying_material_len()], false).unwrap();
-    let mut sealer = RtpSealer::new(&ours, &crypto).unwrap();
+    let mut sealer = RtpSealer::new(&ours).unwrap();
     let sealed: Vec<Vec<u8>> = (1..=PACKETS)
         .map(|index| {
             let mut packet = plain(index as u16);
@@ -83,7 +80,7 @@ fn open(profile: Profile) -> f64 {
         .collect();
     let mut buf = Vec::with_capacity(2000);
     median(9, || {
-        let mut opener = RtpOpener::new(&ours, &crypto).unwrap();
+        let mut opener = RtpOpener::new(&ours).unwrap();
         for packet in &sealed {
             buf.clear();
             buf.extend_from_slice(packet);

@@ -15,15 +15,15 @@ mod small;
 use std::io::Write;
 
 /// One row of the table.
-pub struct Row {
+struct Row {
     /// What was measured.
-    pub what: String,
+    what: String,
     /// What the figure is of: a packet, a join.
-    pub per: &'static str,
+    per: &'static str,
     /// CPU nanoseconds.
-    pub nanos: f64,
+    nanos: f64,
     /// Times the floor of the same mix, where there is one.
-    pub ratio: Option<f64>,
+    ratio: Option<f64>,
 }
 
 fn main() {
