@@ -91,6 +91,8 @@ impl Outcome {
 pub(crate) enum Halt {
     /// Something it needs is not there; reported as SKIP.
     Skip(String),
+    /// The clause is about an optional feature that this server does not have; reported as N/A.
+    NotApplicable(String),
     /// The server gave no HTTP answer at all; reported as FAIL.
     Broken(String),
 }
@@ -162,6 +164,7 @@ impl Case {
         match self.check.run(context, side).await {
             Ok(outcome) => outcome,
             Err(Halt::Skip(why)) => Outcome::new(Verdict::Skip, "", why),
+            Err(Halt::NotApplicable(why)) => Outcome::new(Verdict::NotApplicable, "", why),
             Err(Halt::Broken(why)) => Outcome::new(Verdict::Fail, "an HTTP response", format!("none: {why}")),
         }
     }

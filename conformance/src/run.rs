@@ -113,7 +113,7 @@ pub(crate) async fn run(
 async fn present(context: &Context) -> Result<(Session, Live), String> {
     let kinds = [MediaKind::Audio, MediaKind::Video];
     let (session, mut live) = context.join(Side::Whip, &kinds, str::to_owned).await.map_err(|halt| match halt {
-        Halt::Skip(why) | Halt::Broken(why) => why,
+        Halt::Skip(why) | Halt::NotApplicable(why) | Halt::Broken(why) => why,
     })?;
     context.hold(&session);
     if live.until(Duration::from_secs(5), |seen| seen.sent > 50).await {
