@@ -201,7 +201,7 @@ async fn no_renegotiation(cx: &Context, side: Side) -> Done {
         if let Some(tag) = session.exchange.response.header("etag") {
             request = request.header("If-Match", tag);
         }
-        cx.wait_for_turn().await;
+        cx.wait_for_turn(side).await;
         let exchange = cx.http.send(request.body(Fixture::Av.body(side))).await?;
         cx.remember(side, &exchange);
         if !exchange.response.is_client_error() {

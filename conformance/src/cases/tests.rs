@@ -134,6 +134,42 @@ async fn a_sloppy_answer_fails_the_rules_about_answers() {
     }
 }
 
+/// Media ports that answer whatever comes: anything that looks like STUN with a bare success, all else with plenty.
+async fn gullible() -> u16 {
+    let socket = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut buffer = [0; 2048];
+        loop {
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let answer = match &buffer[..length] {
+                [0, 1, _, _, rest @ ..] => [&[1, 1, 0, 0], &rest[..16]].concat(),
+                _ => vec![0x80; 1000],
+            };
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_gullible_media_port_fails_the_raw_checks() {
+    let port = gullible().await;
+    let body = format!(
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:abcd\r\n\
+         a=ice-pwd:0123456789abcdef012345\r\na=candidate:1 1 udp 1 127.0.0.1 {port} typ host\r\n"
+    );
+    let headers = vec![("location", "/session/1")];
+    let context = naive(Says { status: StatusCode::CREATED, headers, body: body.leak() }).await;
+    for id in ["ICE-01", "ICE-02", "ICE-06", "SEC-08", "SEC-10"] {
+        let outcome = verdict(&context, id, Side::Whip).await;
+        assert_eq!(outcome.verdict, Verdict::Fail, "{id}: {}", outcome.observed);
+    }
+    assert_eq!(verdict(&context, "ICE-04", Side::Whip).await.verdict, Verdict::Pass);
+    // A client that gets no further than that is no presenter.
+    assert_eq!(verdict(&context, "W-4.2-24", Side::Whip).await.verdict, Verdict::Skip);
+}
+
 #[tokio::test]
 async fn a_run_reports_each_selected_clause_on_both_endpoints() {
     let context = naive(Says { status: StatusCode::OK, headers: vec![], body: "" }).await;
