@@ -6,7 +6,7 @@ use hyper::StatusCode;
 
 use super::all;
 use crate::case::{Outcome, Verdict};
-use crate::clauses::Table;
+use crate::clauses::{Table, Weight};
 use crate::cli::{Level, Side};
 use crate::client::Context;
 use crate::run::{Progress, run, selected};
@@ -36,6 +36,21 @@ fn every_case_judges_a_known_clause_once_per_endpoint() {
     }
 
     assert!(seen.len() > 150, "{}", seen.len());
+}
+
+#[test]
+fn the_readme_counts_the_clauses_right() {
+    let table = Table::built_in().unwrap();
+    let judged: BTreeSet<&str> = all().iter().map(|case| case.id).collect();
+    let unjudged: Vec<_> = table.rows().iter().filter(|row| !judged.contains(row.id.as_str())).collect();
+    let binding = unjudged.iter().filter(|row| row.weight() == Weight::Binding).count();
+    let (all, with, without) = (table.rows().len(), judged.len(), unjudged.len());
+
+    let sentence = format!(
+        "has {all} clauses; {with} have a check, {without} have no check yet. Of those without, {binding} are MUST"
+    );
+
+    assert!(include_str!("../../README.md").contains(&sentence), "{sentence}");
 }
 
 #[test]
