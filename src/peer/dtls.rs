@@ -1,6 +1,8 @@
 //! DTLS 1.2 (RFC 6347) with `use_srtp` (RFC 5764), on `rtc-dtls`, with what that crate leaves to us: our preference
 //! of SRTP profiles, bounds on what a stranger may make it do, and flights that survive any lost datagram.
 
+mod intake;
+
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ use rtc_dtls::state::State;
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error as LibraryError;
 
+use self::intake::{Intake, RECORD_HEADER};
 use super::srtp::{self, Master, Profile, SrtpError};
 use crate::wire::sdp::{DtlsRole, Fingerprint, Hash};
 
@@ -92,6 +95,7 @@ pub enum DtlsError {
 }
 
 impl DtlsError {
+    #[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
     fn library(error: LibraryError) -> Self {
         Self::Library(error.to_string())
     }
@@ -122,15 +126,23 @@ pub struct Handshake {
     endpoint: Endpoint,
     role: DtlsRole,
     fingerprints: Vec<Fingerprint>,
-    complete: bool,
+    stage: Stage,
+    intake: Intake,
     /// Datagrams of the peer's first flight, for a second try with the other profile; `None` once it is decided.
     first_flight: Option<Vec<BytesMut>>,
-    /// What we sent last; sent again until the peer goes on.
+    /// What we sent last and when; sent again until the peer goes on.
     last_flight: Vec<BytesMut>,
-    resend_at: Option<Instant>,
+    sent_at: Instant,
     resends: u32,
-    records: usize,
-    bytes: usize,
+}
+
+/// How far a handshake is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Shaking,
+    Complete,
+    /// It failed, or one side has said goodbye.
+    Over,
 }
 
 impl Handshake {
@@ -153,13 +165,12 @@ impl Handshake {
             endpoint,
             role,
             fingerprints,
-            complete: false,
+            stage: Stage::Shaking,
+            intake: Intake::default(),
             first_flight,
             last_flight: Vec::new(),
-            resend_at: None,
+            sent_at: now,
             resends: 0,
-            records: 0,
-            bytes: 0,
         };
         if role == DtlsRole::Client {
             handshake.endpoint.connect(now, PEER, identity.client.clone(), None).map_err(DtlsError::library)?;
@@ -178,59 +189,85 @@ impl Handshake {
         now: Instant,
         out: &mut Vec<BytesMut>,
     ) -> Result<Progress, DtlsError> {
-        if !self.complete {
-            self.account(datagram)?;
-            if let Some(kept) = &mut self.first_flight {
-                kept.push(BytesMut::from(datagram));
+        let (fed, repeats) = match self.stage {
+            Stage::Shaking => {
+                let taken = self.intake.take(datagram).inspect_err(|_| self.stage = Stage::Over)?;
+                (taken.datagram, taken.repeats)
             }
+            Stage::Complete => (self.intake.take_encrypted(datagram), false),
+            Stage::Over => return Ok(Progress::Pending),
+        };
+        if repeats && now.duration_since(self.sent_at) >= SHORTEST_RESEND {
+            self.resend(now, out);
         }
-        let mut result = self.endpoint.read(now, PEER, None, BytesMut::from(datagram));
-        if matches!(result, Err(LibraryError::ErrServerNoMatchingSrtpProfile))
-            && let Some(kept) = self.first_flight.take()
-        {
-            // It drops the alert with the endpoint: the same hello gets another server, which knows the other profile.
-            self.endpoint = Endpoint::new(PEER, TransportProtocol::UDP, Some(identity.server_cm.clone()));
-            result = Ok(Vec::new());
-            for datagram in kept {
-                result = self.endpoint.read(now, PEER, None, datagram);
-                if result.is_err() {
-                    break;
-                }
-            }
+        if fed.is_empty() {
+            return Ok(Progress::Pending);
         }
 
-        let sent = self.send(now, out);
-        if sent {
+        let result = self.feed(identity, &fed, now);
+        if self.send(now, out) {
             self.first_flight = None;
         }
-        match result {
+        let progress = match result {
             Ok(events) => self.progress(&events),
             Err(LibraryError::ErrServerNoMatchingSrtpProfile) => Err(DtlsError::Profile),
             // A complete association outlives anything that does not authenticate.
-            Err(LibraryError::ErrAlertFatalOrClose) if self.complete => Ok(Progress::Closed),
-            Err(_) if self.complete => Ok(Progress::Pending),
+            Err(LibraryError::ErrAlertFatalOrClose) if self.stage == Stage::Complete => Ok(Progress::Closed),
+            Err(_) if self.stage == Stage::Complete => Ok(Progress::Pending),
             Err(error) => Err(DtlsError::library(error)),
+        };
+        if matches!(progress, Err(_) | Ok(Progress::Closed)) {
+            self.stage = Stage::Over;
         }
+        if matches!(progress, Err(DtlsError::Certificate)) {
+            // The library has told the peer that all is well.
+            self.endpoint.stop(now, PEER);
+            self.send(now, out);
+        }
+        progress
+    }
+
+    /// Hands a datagram to the library, to a second one when the first has the wrong profile.
+    fn feed(&mut self, identity: &Identity, fed: &[u8], now: Instant) -> Result<Vec<EndpointEvent>, LibraryError> {
+        if let Some(kept) = &mut self.first_flight {
+            kept.push(BytesMut::from(fed));
+        }
+        let result = self.endpoint.read(now, PEER, None, BytesMut::from(fed));
+        if !matches!(result, Err(LibraryError::ErrServerNoMatchingSrtpProfile)) {
+            return result;
+        }
+        let Some(kept) = self.first_flight.take() else {
+            return result;
+        };
+        // The alert is dropped with the endpoint: the same hello gets another server, which knows the other profile.
+        self.endpoint = Endpoint::new(PEER, TransportProtocol::UDP, Some(identity.server_cm.clone()));
+        let mut result = Ok(Vec::new());
+        for datagram in kept {
+            result = self.endpoint.read(now, PEER, None, datagram);
+            if result.is_err() {
+                break;
+            }
+        }
+        result
     }
 
     /// Sends the last flight again when it is due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<BytesMut>) {
-        if self.complete || self.resend_at.is_none_or(|at| at > now) {
-            return;
+        if self.next_timeout().is_some_and(|at| at <= now) {
+            self.resend(now, out);
         }
-        out.extend(self.last_flight.iter().cloned());
-        self.resends += 1;
-        self.resend_at = Some(now + FIRST_RESEND * 2_u32.pow(self.resends.min(4)));
     }
 
     /// When [`Handshake::handle_timeout`] is due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        if self.complete { None } else { self.resend_at }
+        let waits = self.stage == Stage::Shaking && !self.last_flight.is_empty();
+        waits.then(|| self.sent_at + FIRST_RESEND * 2_u32.pow(self.resends.min(6)))
     }
 
     /// Says goodbye: a close_notify for a complete handshake.
     pub fn close(&mut self, now: Instant, out: &mut Vec<BytesMut>) {
-        if self.complete {
+        if self.stage == Stage::Complete {
+            self.stage = Stage::Over;
             self.endpoint.stop(now, PEER);
             self.send(now, out);
         }
@@ -253,7 +290,7 @@ impl Handshake {
         if events.iter().any(|e| matches!(e, EndpointEvent::PeerClosed)) {
             return Ok(Progress::Closed);
         }
-        if self.complete || !events.iter().any(|e| matches!(e, EndpointEvent::HandshakeComplete)) {
+        if self.stage == Stage::Complete || !events.iter().any(|e| matches!(e, EndpointEvent::HandshakeComplete)) {
             return Ok(Progress::Pending);
         }
         let state = self.endpoint.get_connection_state(PEER).ok_or(DtlsError::Certificate)?;
@@ -270,8 +307,9 @@ impl Handshake {
             .export_keying_material(EXPORTER_LABEL, &[], profile.keying_material_len())
             .map_err(DtlsError::library)?;
         let (ours, theirs) = srtp::masters(profile, material.as_ref(), self.role == DtlsRole::Client)?;
-        self.complete = true;
+        self.stage = Stage::Complete;
         self.first_flight = None;
+        self.last_flight = Vec::new();
         self.fingerprints = Vec::new();
         Ok(Progress::Complete(Agreed { profile, ours, theirs }))
     }
@@ -288,35 +326,33 @@ impl Handshake {
         out.extend(flight.iter().cloned());
         self.last_flight = flight;
         self.resends = 0;
-        self.resend_at = Some(now + FIRST_RESEND);
+        self.sent_at = now;
         true
     }
 
-    /// The library recurses per fragment and rescans after each record: bound both before it sees them.
-    fn account(&mut self, datagram: &[u8]) -> Result<(), DtlsError> {
-        self.bytes += datagram.len();
-        let mut rest = datagram;
-        while let Some((header, body)) = rest.split_first_chunk::<RECORD_HEADER>() {
-            self.records += 1;
-            let [content_type, .., high, low] = *header;
-            let length = usize::from(u16::from_be_bytes([high, low]));
-            let epoch_0 = header[3] == 0 && header[4] == 0;
-            if content_type == HANDSHAKE
-                && epoch_0
-                && let [_, a, b, c, ..] = *body
-                && u32::from_be_bytes([0, a, b, c]) > MAX_MESSAGE
-            {
-                return Err(DtlsError::Bounds);
-            }
-            let Some((_, next)) = body.split_at_checked(length) else {
-                break;
-            };
-            rest = next;
+    /// Sends the last flight again.
+    fn resend(&mut self, now: Instant, out: &mut Vec<BytesMut>) {
+        let resends = self.resends + 1;
+        // A server that has sent its HelloVerifyRequest or its Finished has no timer. It sends them again when ours are
+        // repeated, and for that they must not look like copies that the net made: the library numbers them anew.
+        let renumbers = self.role == DtlsRole::Client && resends <= MAX_RENUMBERED && !self.awaits_certificate();
+        let due = renumbers.then(|| self.endpoint.poll_timeout(&PEER));
+        if let Some(due) = due.flatten() {
+            // A failure leaves nothing to send, and the copies remain.
+            let _ = self.endpoint.handle_timeout(PEER, due);
         }
-        if self.bytes > MAX_BYTES || self.records > MAX_RECORDS {
-            return Err(DtlsError::Bounds);
+        if !self.send(now, out) {
+            // Where the peer has a timer, copies do, and an end of this library forgets its timer for any other repetition.
+            out.extend(self.last_flight.iter().cloned());
         }
-        Ok(())
+        self.sent_at = now;
+        self.resends = resends;
+    }
+
+    /// The last flight is a ClientHello with a cookie.
+    fn awaits_certificate(&self) -> bool {
+        let hello = self.last_flight.first().and_then(|d| d.get(RECORD_HEADER..RECORD_HEADER + 6));
+        matches!(hello, Some([CLIENT_HELLO, _, _, _, message @ ..]) if message != [0, 0])
     }
 }
 
@@ -326,15 +362,19 @@ pub struct Resting {
 }
 
 impl Resting {
-    /// Reads a datagram that came late. `true` when it is the peer's authentic goodbye.
+    /// Reads a datagram that came late. `true` when it is the peer's authentic goodbye or fatal alert.
     pub fn is_closed_by(&self, identity: &Identity, datagram: &[u8], now: Instant) -> bool {
+        let alerts = Intake::alerts(datagram);
+        if alerts.is_empty() {
+            return false;
+        }
         let Some(mut endpoint) = self.wake(identity, now) else {
             return false;
         };
-        matches!(
-            endpoint.read(now, PEER, None, BytesMut::from(datagram)),
-            Ok(events) if events.iter().any(|e| matches!(e, EndpointEvent::PeerClosed))
-        )
+        match endpoint.read(now, PEER, None, BytesMut::from(alerts.as_slice())) {
+            Ok(events) => events.iter().any(|e| matches!(e, EndpointEvent::PeerClosed)),
+            Err(error) => matches!(error, LibraryError::ErrAlertFatalOrClose),
+        }
     }
 
     /// Our goodbye: a close_notify.
@@ -370,16 +410,15 @@ fn matches(fingerprint: &Fingerprint, certificate: &[u8]) -> bool {
 const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
 /// RFC 5764 §4.2
 const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
-/// The library forgets to re-arm its timer after a partial flight, so it has none: we resend.
-const NEVER: Duration = Duration::from_secs(86_400);
-const FIRST_RESEND: Duration = Duration::from_millis(250);
-const RECORD_HEADER: usize = 13;
-const HANDSHAKE: u8 = 22;
-/// Bytes of one handshake message.
-const MAX_MESSAGE: u32 = 8 * 1024;
-/// Bytes of an unfinished handshake: a browser's flights are below 3 KB and are repeated a few times at most.
-const MAX_BYTES: usize = 32 * 1024;
-const MAX_RECORDS: usize = 128;
+/// The library forgets to re-arm its timer after a partial flight: ours decides when, the library's never fires.
+const NEVER: Duration = Duration::from_hours(24);
+/// FFmpeg reads past a ClientHello that comes with the answer to its check, so the first flight is often lost.
+const FIRST_RESEND: Duration = Duration::from_millis(100);
+/// A peer that repeats itself gets our flight again at once, but not more often than this.
+const SHORTEST_RESEND: Duration = Duration::from_millis(50);
+const CLIENT_HELLO: u8 = 1;
+/// The library fails the handshake when it sends a flight for the eighth time.
+const MAX_RENUMBERED: u32 = 6;
 
 #[cfg(test)]
-mod tests {}
+mod tests;

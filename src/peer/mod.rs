@@ -76,30 +76,11 @@ impl Peer {
         now: Instant,
         out: &mut Vec<BytesMut>,
     ) -> Result<Event, DtlsError> {
-        self.begin(identity, now, out)?;
-        if let Phase::Checking { role, fingerprints } = &mut self.phase {
-            let handshake = Handshake::new(identity, *role, std::mem::take(fingerprints), now, out)?;
-            self.phase = Phase::Handshaking(Box::new(handshake));
+        let event = self.hand_on(identity, datagram, now, out);
+        if matches!(event, Err(_) | Ok(Event::Closed)) {
+            self.phase = Phase::Closed;
         }
-        match &mut self.phase {
-            Phase::Checking { .. } | Phase::Closed => Ok(Event::Nothing),
-            Phase::Handshaking(handshake) => match handshake.read(identity, datagram, now, out)? {
-                Progress::Pending => Ok(Event::Nothing),
-                Progress::Closed => Ok(Event::Closed),
-                Progress::Complete(agreed) => {
-                    self.go_live(&agreed, now)?;
-                    Ok(Event::Connected(agreed))
-                }
-            },
-            Phase::Live { dtls, .. } => Ok(match dtls {
-                Dtls::Fresh { handshake, .. } => match handshake.read(identity, datagram, now, out)? {
-                    Progress::Closed => Event::Closed,
-                    Progress::Pending | Progress::Complete(_) => Event::Nothing,
-                },
-                Dtls::Resting(resting) if resting.is_closed_by(identity, datagram, now) => Event::Closed,
-                Dtls::Resting(_) => Event::Nothing,
-            }),
-        }
+        event
     }
 
     /// Opens RTCP in place; returns its plain length.
@@ -163,6 +144,39 @@ impl Peer {
         }
     }
 
+    fn hand_on(
+        &mut self,
+        identity: &Identity,
+        datagram: &[u8],
+        now: Instant,
+        out: &mut Vec<BytesMut>,
+    ) -> Result<Event, DtlsError> {
+        self.begin(identity, now, out)?;
+        if let Phase::Checking { role, fingerprints } = &mut self.phase {
+            let handshake = Handshake::new(identity, *role, std::mem::take(fingerprints), now, out)?;
+            self.phase = Phase::Handshaking(Box::new(handshake));
+        }
+        match &mut self.phase {
+            Phase::Checking { .. } | Phase::Closed => Ok(Event::Nothing),
+            Phase::Handshaking(handshake) => match handshake.read(identity, datagram, now, out)? {
+                Progress::Pending => Ok(Event::Nothing),
+                Progress::Closed => Ok(Event::Closed),
+                Progress::Complete(agreed) => {
+                    self.go_live(&agreed, now)?;
+                    Ok(Event::Connected(agreed))
+                }
+            },
+            Phase::Live { dtls, .. } => Ok(match dtls {
+                Dtls::Fresh { handshake, .. } => match handshake.read(identity, datagram, now, out)? {
+                    Progress::Closed => Event::Closed,
+                    Progress::Pending | Progress::Complete(_) => Event::Nothing,
+                },
+                Dtls::Resting(resting) if resting.is_closed_by(identity, datagram, now) => Event::Closed,
+                Dtls::Resting(_) => Event::Nothing,
+            }),
+        }
+    }
+
     fn go_live(&mut self, agreed: &Agreed, now: Instant) -> Result<(), DtlsError> {
         let rtcp_in = RtcpOpener::new(&agreed.theirs)?;
         let rtcp_out = RtcpSealer::new(&agreed.ours)?;
@@ -176,3 +190,6 @@ impl Peer {
 
 /// A peer repeats its last flight for a few seconds when ours was lost (RFC 6347 §4.2.4).
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

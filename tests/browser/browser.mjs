@@ -45,6 +45,9 @@ export class Clients {
     return clients;
   }
 
+  /** Opens a page that does nothing yet. */
+  idle(name) { return openPage(this.test, this.browser, this.origin, name); }
+
   /** Opens a page and presents from it. */
   async publish(name, options) {
     const page = await openPage(this.test, this.browser, this.origin, name);

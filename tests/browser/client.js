@@ -17,8 +17,8 @@ window.client = (() => {
     await open(url, token);
   }
 
-  /** Watches. Resolves when connected. */
-  async function play({ url, token }) {
+  /** Watches. Resolves when connected. `through`: the only address of the server's that is used. */
+  async function play({ url, token, through }) {
     peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     const media = new MediaStream();
     const video = document.getElementById('v');
@@ -28,7 +28,7 @@ window.client = (() => {
     video.srcObject = media;
     peer.addTransceiver('video', { direction: 'recvonly' });
     peer.addTransceiver('audio', { direction: 'recvonly' });
-    await open(url, token);
+    await open(url, token, through);
   }
 
   /** Ends the session by its URL and resolves to the status. */
@@ -38,12 +38,14 @@ window.client = (() => {
     return answer.status;
   }
 
-  async function open(url, token) {
+  async function open(url, token, through) {
     await peer.setLocalDescription(await peer.createOffer());
     await settled('icegatheringstatechange', 3000, () => peer.iceGatheringState === 'complete');
     const answer = await post(url, token, peer.localDescription.sdp);
     session = new URL(answer.headers.get('location'), url).href;
-    await peer.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
+    const lines = (await answer.text()).split('\r\n');
+    const sdp = lines.filter((line) => !through || !line.startsWith('a=candidate:') || line.includes(` ${through} `)).join('\r\n');
+    await peer.setRemoteDescription({ type: 'answer', sdp });
     await settled('connectionstatechange', 15000, () => peer.connectionState === 'connected');
     if (peer.connectionState !== 'connected') throw new Error(`connection: ${peer.connectionState}`);
   }

@@ -3,7 +3,8 @@
 #                     inside, nothing else reachable. Works as root, and as a user where user namespaces are allowed.
 #
 # For Firefox, which gathers no loopback candidate, only the address of the default route, and refuses to talk to
-# 127.0.0.1. TRIBUNE_TEST_ADDRESS tells the server's media socket where to listen instead.
+# 127.0.0.1. TRIBUNE_TEST_ADDRESS tells the server's media socket where to listen instead, TRIBUNE_TEST_SECOND_ADDRESS is
+# for what stands between.
 set -eu
 if [ "${1:-}" != --inside ]; then
   here=$(readlink -f "$0")
@@ -18,5 +19,5 @@ ip address add 10.88.0.2/24 dev v1
 ip link set v0 up
 ip link set v1 up
 ip route add default via 10.88.0.2 dev v0
-export TRIBUNE_TEST_ADDRESS=10.88.0.1
+export TRIBUNE_TEST_ADDRESS=10.88.0.1 TRIBUNE_TEST_SECOND_ADDRESS=10.88.0.2
 exec "$@"
