@@ -119,8 +119,7 @@ impl Ice {
 
     fn is_replay(&mut self, transaction: &[u8; 12], from: SocketAddr) -> bool {
         // The transaction id is 96 random bits of the client; 64 of them tell its checks apart.
-        let [a, b, c, d, e, f, g, h, ..] = *transaction;
-        let id = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let id = transaction.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         if let Some((_, origin)) = self.seen.iter().find(|(seen, _)| *seen == id) {
             return *origin != from;
         }
@@ -162,7 +161,7 @@ const FORBIDDEN: u16 = 403;
 /// A client has a handful of interfaces; anything above is somebody spending our memory.
 const MAX_ADDRESSES: usize = 8;
 const MAX_NEW_ADDRESSES: usize = 20;
-const NEW_ADDRESS_SPAN: Duration = Duration::from_secs(60);
+const NEW_ADDRESS_SPAN: Duration = Duration::from_mins(1);
 /// Checks that are remembered: several minutes of a client with one address.
 const MAX_SEEN: usize = 64;
 

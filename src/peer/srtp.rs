@@ -431,7 +431,7 @@ fn estimate_index(newest: Option<u64>, sequence: u16) -> u64 {
     let Some(newest) = newest else {
         return sequence.into();
     };
-    let step = i64::from(sequence.wrapping_sub(newest as u16) as i16);
+    let step = i64::from(sequence.wrapping_sub(newest as u16).cast_signed());
     newest.checked_add_signed(step).unwrap_or_else(|| sequence.into())
 }
 

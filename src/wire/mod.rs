@@ -43,7 +43,7 @@ mod tests {
             (&[0, 1], Some(Protocol::Stun)),
             (&[22, 254], Some(Protocol::Dtls)),
             (&[0x80, 96], Some(Protocol::Rtp)),
-            (&[0x90, 0x80 | 111], Some(Protocol::Rtp)),
+            (&[0x90, 0xef], Some(Protocol::Rtp)),
             (&[0x80, 200], Some(Protocol::Rtcp)),
             (&[64, 0], None),
             (&[192, 0], None),
