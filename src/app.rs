@@ -206,6 +206,8 @@ async fn run(server: Server, control: &Control) -> Result<Ended, AppError> {
         }
         let _ = stop.send(());
         let _ = serving.await;
+        // A goodbye is said three times: a presenter that misses it does not come back by itself.
+        tokio::time::sleep(GOODBYES).await;
     };
     tokio::select! {
         biased;
@@ -278,6 +280,8 @@ const FIRST_TOKEN: Duration = Duration::from_hours(12);
 const DRAIN: Duration = Duration::from_secs(4);
 /// After the workers ended.
 const LAST_NOTICES: Duration = Duration::from_millis(500);
+/// Until the last of them is on the wire.
+const GOODBYES: Duration = Duration::from_millis(150);
 /// While draining.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Connected, a `Started` for each of two tracks, Closed: so all sessions may speak at once.

@@ -91,6 +91,8 @@ impl Outcome {
 pub(crate) enum Halt {
     /// Something it needs is not there; reported as SKIP.
     Skip(String),
+    /// The clause is about an optional feature that this server does not have; reported as N/A.
+    NotApplicable(String),
     /// The server gave no HTTP answer at all; reported as FAIL.
     Broken(String),
 }
@@ -123,29 +125,38 @@ pub(crate) struct Case {
     pub(crate) sides: &'static [Side],
     /// When it runs on [`Side::Whep`]; checks of [`Side::Whip`] run in [`Phase::Idle`] unless they are [`Phase::Own`].
     pub(crate) phase: Phase,
+    /// True when it mostly waits and disturbs nobody: it runs beside the other checks of its phase.
+    pub(crate) beside: bool,
     check: Box<dyn Check>,
 }
 
 impl Case {
     /// A check for both protocols.
     pub(crate) fn both(id: &'static str, check: impl Check + 'static) -> Self {
-        Self { id, sides: &[Side::Whip, Side::Whep], phase: Phase::Live, check: Box::new(check) }
+        Self { id, sides: &[Side::Whip, Side::Whep], phase: Phase::Live, beside: false, check: Box::new(check) }
     }
 
     /// A check for WHIP.
     pub(crate) fn whip(id: &'static str, check: impl Check + 'static) -> Self {
-        Self { id, sides: &[Side::Whip], phase: Phase::Live, check: Box::new(check) }
+        Self { id, sides: &[Side::Whip], phase: Phase::Live, beside: false, check: Box::new(check) }
     }
 
     /// A check for WHEP.
     pub(crate) fn whep(id: &'static str, check: impl Check + 'static) -> Self {
-        Self { id, sides: &[Side::Whep], phase: Phase::Live, check: Box::new(check) }
+        Self { id, sides: &[Side::Whep], phase: Phase::Live, beside: false, check: Box::new(check) }
     }
 
     /// The same check at another time.
     #[must_use]
     pub(crate) fn in_phase(mut self, phase: Phase) -> Self {
         self.phase = phase;
+        self
+    }
+
+    /// The same check beside the others, because it mostly waits.
+    #[must_use]
+    pub(crate) fn beside(mut self) -> Self {
+        self.beside = true;
         self
     }
 
@@ -162,6 +173,7 @@ impl Case {
         match self.check.run(context, side).await {
             Ok(outcome) => outcome,
             Err(Halt::Skip(why)) => Outcome::new(Verdict::Skip, "", why),
+            Err(Halt::NotApplicable(why)) => Outcome::new(Verdict::NotApplicable, "", why),
             Err(Halt::Broken(why)) => Outcome::new(Verdict::Fail, "an HTTP response", format!("none: {why}")),
         }
     }

@@ -106,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn rows_stand_alone() {
+        for place in ["GAPS", "CLIENTS", "CLAUSES", ".md"] {
+            assert!(!DATA.contains(place), "clauses.json refers to {place}");
+        }
+    }
+
+    #[test]
     fn keywords_are_weighed() {
         let table = Table::built_in().unwrap();
         let weight = |id: &str| table.find(id).unwrap().weight();

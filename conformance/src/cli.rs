@@ -8,8 +8,8 @@ use clap::{Parser, ValueEnum};
 /// Judges a WHIP/WHEP server from outside, clause by clause of RFC 9725 and the WHEP draft.
 ///
 /// The report goes to standard output, progress to standard error. Exit status: 0 nothing failed, 1 a binding clause
-/// failed, 2 the suite could not run. The suite makes its own sessions, deletes them again, and sends at most five POSTs
-/// per second. To judge WHEP give also --whip (the suite then publishes a synthetic stream itself), or have a
+/// failed, 2 the suite could not run. The suite makes its own sessions, deletes them again, and sends at most five
+/// POSTs per second to the WHIP endpoint and twenty to the WHEP endpoint. To judge WHEP give also --whip (the suite then publishes a synthetic stream itself), or have a
 /// presenter live on the stream.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tribune-conformance", version)]

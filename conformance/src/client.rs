@@ -30,7 +30,7 @@ pub(crate) struct Target {
     pub(crate) local_ip: Option<IpAddr>,
 }
 
-/// Everything a check may use. One check runs at a time, so plain cells do.
+/// Everything a check may use. All checks run on one task, so plain cells do.
 pub(crate) struct Context {
     /// The server under test.
     pub(crate) target: Target,
@@ -38,7 +38,7 @@ pub(crate) struct Context {
     pub(crate) http: Http,
     samples: [OnceCell<Session>; 2],
     made: RefCell<Vec<Made>>,
-    next_post: Cell<Option<Instant>>,
+    next_post: [Cell<Option<Instant>>; 2],
     /// Status codes of every POST so far, for clauses about all of them.
     pub(crate) post_codes: RefCell<Vec<(Side, u16)>>,
 }
@@ -80,7 +80,7 @@ impl Context {
             http,
             samples: [OnceCell::new(), OnceCell::new()],
             made: RefCell::default(),
-            next_post: Cell::new(None),
+            next_post: [const { Cell::new(None) }; 2],
             post_codes: RefCell::default(),
         }
     }
@@ -145,7 +145,7 @@ impl Context {
     /// [`NoAnswer`].
     pub(crate) async fn post(&self, side: Side, request: Request) -> Result<Exchange, NoAnswer> {
         for _ in 0..MAX_RETRIES {
-            self.wait_for_turn().await;
+            self.wait_for_turn(side).await;
             let exchange = self.http.send(request.clone()).await?;
             self.remember(side, &exchange);
             let Some(pause) = retry_pause(&exchange) else {
@@ -153,17 +153,22 @@ impl Context {
             };
             sleep(pause).await;
         }
-        self.wait_for_turn().await;
+        self.wait_for_turn(side).await;
         let exchange = self.http.send(request).await?;
         self.remember(side, &exchange);
         Ok(exchange)
     }
 
-    /// Keeps the pace of [`POST_INTERVAL`].
-    pub(crate) async fn wait_for_turn(&self) {
+    /// Keeps the pace of POSTs at that endpoint.
+    pub(crate) async fn wait_for_turn(&self, side: Side) {
+        let [whip, whep] = &self.next_post;
+        let (next, interval) = match side {
+            Side::Whip => (whip, WHIP_INTERVAL),
+            Side::Whep => (whep, WHEP_INTERVAL),
+        };
         let now = Instant::now();
-        let turn = self.next_post.get().map_or(now, |at| at.max(now));
-        self.next_post.set(Some(turn + POST_INTERVAL));
+        let turn = next.get().map_or(now, |at| at.max(now));
+        next.set(Some(turn + interval));
         tokio::time::sleep_until(turn.into()).await;
     }
 
@@ -291,7 +296,7 @@ impl Context {
     }
 
     /// The address from which the target is reached.
-    async fn local_ip(&self, side: Side) -> Result<IpAddr, Halt> {
+    pub(crate) async fn local_ip(&self, side: Side) -> Result<IpAddr, Halt> {
         if let Some(ip) = self.target.local_ip {
             return Ok(ip);
         }
@@ -334,7 +339,9 @@ fn retry_pause(exchange: &Exchange) -> Option<Duration> {
 
 /// The page that a browser client would be on.
 pub(crate) const ORIGIN: &str = "https://player.example";
-/// Five POSTs per second.
-const POST_INTERVAL: Duration = Duration::from_millis(200);
+/// Five presenters a second: more than any encoder that retries.
+const WHIP_INTERVAL: Duration = Duration::from_millis(200);
+/// Twenty viewers a second: a small audience that arrives.
+const WHEP_INTERVAL: Duration = Duration::from_millis(50);
 /// How often a refused POST is repeated when the server asks for patience.
 const MAX_RETRIES: usize = 2;

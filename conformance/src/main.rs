@@ -1,7 +1,8 @@
 //! `tribune-conformance`: judges any WHIP/WHEP server against RFC 9725 and the WHEP draft, through the network only.
 //!
 //! `main` reads the command line; `run` orders the checks; `cases` hold one function per clause; `client` is what they
-//! talk through (`http` for resources, `rtc` for media, `offer` and `answer` for SDP); `report` prints what came out.
+//! talk through (`http` for resources, `rtc` for media, `probe` and `stun` for raw datagrams, `offer` and `answer` for
+//! SDP); `report` prints what came out.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -13,11 +14,13 @@ mod cli;
 mod client;
 mod http;
 mod offer;
+mod probe;
 mod report;
 mod rtc;
 mod run;
 #[cfg(test)]
 mod stub;
+mod stun;
 mod tls;
 mod url;
 

@@ -37,7 +37,7 @@ pub(crate) enum Fixture {
     UnknownCodec,
     /// Audio that works and video with an invented codec only.
     HalfUnknown,
-    /// Video: an invented codec first, then H264.
+    /// Video: an invented codec first, then H264; a viewer's takes VP8 too, since the stream decides.
     MixedCodecs,
     /// Several H264 profiles and packetization modes.
     H264,
@@ -138,7 +138,9 @@ impl Fixture {
                 offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &[INVENTED])];
             }
             Self::MixedCodecs => {
-                offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &[INVENTED, H264_CBP])];
+                let known: &[_] = if side == Side::Whip { &[H264_CBP] } else { &[VP8, H264_CBP] };
+                let codecs = [&[INVENTED], known].concat();
+                offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &codecs)];
             }
             Self::H264 => {
                 offer.sections = vec![Section::audio("0"), Section::with_codecs("1", &H264_PROFILES)];

@@ -87,19 +87,13 @@ pub(crate) async fn run(
         if let (Some(Err(why)), Progress::Stderr) = (&presenter, progress) {
             eprintln!("no presenter for the WHEP checks: {why}");
         }
-        for (side, case) in due {
-            let Some(clause) = table.find(case.id) else {
-                continue;
-            };
-            let start = Instant::now();
-            let outcome = case.run(context, side).await;
-            context.clean_up_side(side).await;
-            let row = Row::new(clause, side, outcome, start.elapsed());
-            if progress == Progress::Stderr {
-                eprintln!("{:6} {} ({})", row.verdict.name(), row.clause, side.name());
-            }
-            report.rows.push(row);
-        }
+        let (waiting, working): (Vec<_>, Vec<_>) = due.into_iter().partition(|(_, case)| case.beside);
+        let (mut rows, waited) = tokio::join!(
+            one_by_one(context, table, &working, progress),
+            one_by_one(context, table, &waiting, progress)
+        );
+        report.rows.append(&mut rows);
+        report.rows.extend(waited);
         if let Some(Ok((session, mut live))) = presenter {
             live.close().await;
             let _already_gone = context.close(&session).await;
@@ -109,11 +103,33 @@ pub(crate) async fn run(
     Ok(report)
 }
 
+/// Judges these cases in order.
+async fn one_by_one(context: &Context, table: &Table, due: &[(Side, &Case)], progress: Progress) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (side, case) in due {
+        let Some(clause) = table.find(case.id) else {
+            continue;
+        };
+        let start = Instant::now();
+        let outcome = case.run(context, *side).await;
+        if !case.beside {
+            // A check that runs beside others would delete what they are using.
+            context.clean_up_side(*side).await;
+        }
+        let row = Row::new(clause, *side, outcome, start.elapsed());
+        if progress == Progress::Stderr {
+            eprintln!("{:6} {} ({})", row.verdict.name(), row.clause, side.name());
+        }
+        rows.push(row);
+    }
+    rows
+}
+
 /// Publishes in the background until the checks of viewers are done.
 async fn present(context: &Context) -> Result<(Session, Live), String> {
     let kinds = [MediaKind::Audio, MediaKind::Video];
     let (session, mut live) = context.join(Side::Whip, &kinds, str::to_owned).await.map_err(|halt| match halt {
-        Halt::Skip(why) | Halt::Broken(why) => why,
+        Halt::Skip(why) | Halt::NotApplicable(why) | Halt::Broken(why) => why,
     })?;
     context.hold(&session);
     if live.until(Duration::from_secs(5), |seen| seen.sent > 50).await {

@@ -187,14 +187,14 @@ impl App {
     /// Whose request it is: behind a trusted proxy the last address that the proxies saw and that is not one of them.
     fn client(&self, headers: &HeaderMap, connection: &Connection) -> IpAddr {
         let mut client = connection.peer.ip().to_canonical();
-        let forwarded: Vec<IpAddr> = headers
+        let forwarded: Vec<&str> = headers
             .get_all("x-forwarded-for")
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .map_while(|address| address.trim().parse().ok())
             .collect();
-        for next in forwarded.iter().rev() {
+        // The nearest proxy's word comes last; what a client wrote before it may be anything.
+        for next in forwarded.iter().rev().map_while(|address| address.trim().parse::<IpAddr>().ok()) {
             if !self.trusted_proxies.contains(&client) {
                 break;
             }

@@ -276,16 +276,16 @@ impl Viewer {
         };
         match handshake.read(identity, datagram, now, out)? {
             Progress::Pending => {}
-            Progress::Complete(agreed) => self.go_live(identity, &agreed, now)?,
+            Progress::Complete(agreed) => self.go_live(&agreed, now)?,
             Progress::Closed => self.fail(Failure::Closed),
         }
         Ok(())
     }
 
-    fn go_live(&mut self, identity: &Identity, agreed: &Agreed, now: Instant) -> Result<(), DtlsError> {
-        let rtp_in = RtpOpener::new(&agreed.theirs, identity.crypto())?;
-        let rtcp_in = RtcpOpener::new(&agreed.theirs, identity.crypto())?;
-        let rtcp_out = RtcpSealer::new(&agreed.ours, identity.crypto())?;
+    fn go_live(&mut self, agreed: &Agreed, now: Instant) -> Result<(), DtlsError> {
+        let rtp_in = RtpOpener::new(&agreed.theirs)?;
+        let rtcp_in = RtcpOpener::new(&agreed.theirs)?;
+        let rtcp_out = RtcpSealer::new(&agreed.ours)?;
         if let Phase::Handshaking(handshake) = std::mem::replace(&mut self.phase, Phase::Over) {
             let report_at = now + REPORTS;
             let live = Live { handshake: *handshake, rtp_in, rtcp_in, rtcp_out, tracks: Vec::new(), report_at };

@@ -178,11 +178,6 @@ impl Egress {
         }
     }
 
-    /// The layer that this viewer gets now.
-    pub fn layer(&self) -> Option<u8> {
-        self.run.as_ref().map(|run| run.layer)
-    }
-
     /// The source of what it gets now, and what is added to its timestamps.
     pub fn timeline(&self) -> Option<(u64, u32)> {
         self.run.as_ref().map(|run| (run.source, run.timestamp_shift))

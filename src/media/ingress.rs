@@ -223,12 +223,15 @@ impl Ingress {
         let section = &self.sections[self.lanes[at].section];
         let format =
             (section.formats.iter()).find(|f| f.payload_type == header.payload_type).ok_or(Dropped::Unknown)?;
-        let (kind, codec) = (section.kind, format.codec);
+        let (kind, codec, is_nacked) = (section.kind, format.codec, format.feedback.nack);
         let orientation = section.extensions.orientation;
 
         let is_same = |s: &Arc<Source>| s.format.payload_type == header.payload_type;
         let is_new_source = !self.lanes[at].source.as_ref().is_some_and(is_same);
         if is_new_source {
+            if self.next_source >= MAX_CHANGES {
+                return Err(Dropped::Unknown);
+            }
             self.next_source += 1;
             let id = self.presentation << SOURCE_BITS | self.next_source;
             let (presentation, layer) = (self.presentation, self.lanes[at].layer);
@@ -238,13 +241,22 @@ impl Ingress {
 
         let lane = &mut self.lanes[at];
         let seq = lane.extender.extend(header.sequence);
-        lane.losses.arrived(seq, arrived);
+        // What nobody may be asked for again must not be waited for either.
+        if is_nacked {
+            lane.losses.arrived(seq, arrived);
+        }
         if in_order {
             lane.statistics.arrived(seq, header.timestamp, arrived);
         }
         if payload.is_empty() {
-            lane.padding.drop(seq);
+            // Behind a packet that has gone out under its number there is no closing up any more.
+            if lane.extender.newest() == Some(seq) {
+                lane.padding.drop(seq);
+            }
             return Err(Dropped::Padding);
+        }
+        if payload.len() > MAX_PAYLOAD {
+            return Err(Dropped::Malformed);
         }
         lane.packets += 1;
         lane.payload_bytes += payload.len() as u64;
@@ -359,8 +371,8 @@ impl Ingress {
     fn ask_again(&mut self, now: Instant, out: &mut Vec<u8>) {
         let mut due = Vec::new();
         for lane in self.lanes.iter_mut().filter(|l| !l.is_rtx) {
-            let nacked = lane.source.as_ref().is_some_and(|s| s.format.feedback.nack);
-            if !nacked || lane.losses.next().is_none_or(|at| at > now) {
+            let is_nacked = lane.source.as_ref().is_some_and(|s| s.format.feedback.nack);
+            if !is_nacked || lane.losses.next().is_none_or(|at| at > now) {
                 continue;
             }
             due.clear();
@@ -450,6 +462,10 @@ const MAX_RECEPTIONS: usize = 31;
 /// Two per layer and kind; as many as the SRTP session opens.
 const MAX_LANES: usize = 16;
 const MAX_RECENT_PADDING: usize = 64;
+/// Bytes: with our header and tag it fits into an Ethernet frame whatever it was sent in.
+const MAX_PAYLOAD: usize = 1400;
+/// Changes of format or SSRC in one session; each is news for everybody.
+const MAX_CHANGES: u64 = 1000;
 /// Of 256.
 const LOSS_OF_10_PERCENT: u8 = 26;
 /// Bits per second that a presenter may always try.

@@ -156,7 +156,9 @@ impl Lobby {
     /// A claimed session passed a check from one more address, and maybe lost one for it.
     pub fn move_address(&self, ufrag: &str, added: SocketAddr, evicted: Option<SocketAddr>) {
         let mut state = self.lock();
-        if let Some(evicted) = evicted {
+        if let Some(evicted) = evicted
+            && state.by_address.get(&evicted).is_some_and(|u| u == ufrag)
+        {
             state.by_address.remove(&evicted);
         }
         state.by_address.insert(added, ufrag.to_owned());

@@ -5,8 +5,11 @@ use crate::peer::ice::Path;
 /// Takes datagrams to send. The socket implements it, and so do tests.
 pub trait Outbox {
     /// Sends the datagrams that lie one after another in `datagrams`: each `segment` bytes, the last one maybe fewer.
-    /// A full socket drops them; the caller does not wait and does not hear of it.
+    /// A full socket keeps a little for later and then drops; the caller does not wait.
     fn send(&mut self, path: Path, datagrams: &[u8], segment: usize);
+
+    /// The socket takes no more for now: what can wait should.
+    fn is_full(&self) -> bool;
 
     /// The most datagrams that one send may hold.
     fn max_segments(&self) -> usize;
@@ -65,6 +68,10 @@ impl Outbox for Kept {
         self.0.extend(datagrams.chunks(segment).map(|d| (path, d.to_vec())));
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn max_segments(&self) -> usize {
         64
     }
@@ -80,6 +87,10 @@ mod tests {
     impl Outbox for Sends {
         fn send(&mut self, _: Path, datagrams: &[u8], segment: usize) {
             self.0.push((datagrams.len(), segment));
+        }
+
+        fn is_full(&self) -> bool {
+            false
         }
 
         fn max_segments(&self) -> usize {

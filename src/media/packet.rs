@@ -55,6 +55,12 @@ impl Ring {
         Self { slots: vec![None; len.next_power_of_two()].into_boxed_slice() }
     }
 
+    /// How many packets it keeps at most; never 0.
+    #[expect(clippy::len_without_is_empty, reason = "this is a capacity")]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Keeps a packet, forgetting the one `len` before it.
     pub fn insert(&mut self, packet: Arc<Packet>) {
         let slot = self.slot(packet.seq);

@@ -30,6 +30,8 @@ pub struct Session {
     pub last_heard: Instant,
     /// The entry of this session in the worker's timers.
     pub armed: Option<Instant>,
+    /// Its DTLS datagrams that wait for their turn.
+    pub queued: u8,
     /// For its end.
     pub summary: Summary,
 }

@@ -29,6 +29,8 @@ pub struct Stream {
     next_viewer: usize,
     /// Newest presenter seen.
     presentation: u64,
+    /// The last key frame that a viewer here asked for.
+    asked: Option<(u8, Instant)>,
 }
 
 /// One track of a stream on one worker.
@@ -47,6 +49,8 @@ struct Layer {
     clock_rate: u32,
     sync: Option<(u64, Sync)>,
     newest: Option<(u32, Instant)>,
+    /// Highest number of the source.
+    newest_seq: u64,
     /// Payload bytes in the current measuring interval.
     bytes: u64,
 }
@@ -65,6 +69,7 @@ impl Stream {
             sending: Vec::new(),
             next_viewer: 0,
             presentation: 0,
+            asked: None,
         }
     }
 
@@ -80,9 +85,18 @@ impl Stream {
             for track in &mut self.tracks {
                 track.forget_layers();
             }
+            self.want_best_layer();
+            self.asked = None;
         }
         if !self.tracks[source.kind as usize].take(&packet) {
             return false;
+        }
+        if packet.keyframe && source.kind == Kind::Video {
+            self.asked = None;
+        }
+        if self.burst.len() >= MAX_GATHERED {
+            // The socket has been full for seconds: what viewers miss now they get again from the next key frame on.
+            self.burst.clear();
         }
         self.burst_since.get_or_insert(now);
         self.is_due |= (packet.marker && source.kind == Kind::Video) || self.burst.len() + 1 >= MAX_BURST;
@@ -118,17 +132,27 @@ impl Stream {
     pub fn deliver(&mut self, most: usize, run: &mut Run, out: &mut impl Outbox, now: Instant) -> (usize, Delivered) {
         let mut sum = Delivered::default();
         let end = self.viewers.len().min(self.next_viewer + most);
-        let served = end.saturating_sub(self.next_viewer);
+        let mut served = 0;
         for viewer in &mut self.viewers[self.next_viewer.min(end)..end] {
+            if out.is_full() {
+                break;
+            }
+            self.next_viewer += 1;
+            served += 1;
             let delivered = viewer.deliver(self.sending.iter().map(AsRef::as_ref), run, out, now);
             sum.packets += delivered.packets;
             sum.bytes += delivered.bytes;
         }
-        self.next_viewer = end;
-        if end == self.viewers.len() {
+        if self.next_viewer >= self.viewers.len() {
             self.sending.clear();
         }
         (served, sum)
+    }
+
+    /// Gives up the burst on its way.
+    pub fn abandon(&mut self) {
+        self.sending.clear();
+        self.next_viewer = 0;
     }
 
     /// Adds a viewer; returns its index.
@@ -164,10 +188,32 @@ impl Stream {
         if track.best == before {
             return false;
         }
-        for video in self.viewers.iter_mut().filter_map(|v| v.video.as_mut()) {
-            video.wanted = track.best;
-        }
+        self.want_best_layer();
         true
+    }
+
+    fn want_best_layer(&mut self) {
+        let best = self.tracks[Kind::Video as usize].best;
+        for video in self.viewers.iter_mut().filter_map(|v| v.video.as_mut()) {
+            video.wanted = best;
+        }
+    }
+
+    /// A viewer here needs a key frame of this layer. `true` when the presenter's worker is to be told: not again within
+    /// half a second, unless a key frame has come since.
+    pub fn ask_for_keyframe(&mut self, layer: u8, now: Instant) -> bool {
+        let is_repeat = |(asked, at): (u8, Instant)| asked == layer && now.saturating_duration_since(at) < ASK_INTERVAL;
+        if self.asked.is_some_and(is_repeat) {
+            return false;
+        }
+        self.asked = Some((layer, now));
+        true
+    }
+
+    /// Does this viewer wait for a key frame? Says of which layer.
+    pub fn viewer_awaits(&self, at: usize) -> Option<u8> {
+        let video = self.viewers.get(at)?.video.as_ref()?;
+        video.awaits(self.presentation, video.wanted).then_some(video.wanted)
     }
 
     /// Does anybody here wait for a key frame of this presenter?
@@ -228,6 +274,7 @@ impl Track {
                 clock_rate: source.format.clock_rate,
                 sync: None,
                 newest: None,
+                newest_seq: 0,
                 bytes: 0,
             });
         }
@@ -239,7 +286,13 @@ impl Track {
             layer.source = source.id;
             layer.clock_rate = source.format.clock_rate;
             layer.newest = None;
+            layer.newest_seq = 0;
         }
+        if packet.seq + layer.ring.len() as u64 <= layer.newest_seq {
+            // So late that it may have been here before: a number must not be sealed twice with other bytes.
+            return false;
+        }
+        layer.newest_seq = layer.newest_seq.max(packet.seq);
         layer.bytes += packet.payload.len() as u64;
         layer.newest = Some((packet.timestamp, packet.received_at));
         layer.ring.insert(packet.clone());
@@ -277,6 +330,10 @@ impl Track {
 
 /// Packets of a burst: as many as one send may hold, less some for audio.
 const MAX_BURST: usize = 40;
+/// Packets that gather while the burst before them cannot leave.
+const MAX_GATHERED: usize = 2048;
+/// As often as the presenter is asked at most.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// What a packet may wait for the rest of its frame.
 const MAX_WAIT: Duration = Duration::from_millis(2);
 /// About 2 s at 4 Mbit/s.

@@ -115,6 +115,10 @@ impl Worker {
             self.counters.add(Count::DropUnclassified, 1);
             return;
         };
+        if protocol == Protocol::Stun {
+            // A check names its session; its address may be that of an older one.
+            return self.stun(bytes, path, now, out);
+        }
         match self.by_address.get(&path.remote) {
             Some(Owner::Here(key)) => self.session_datagram(*key, protocol, bytes, path, arrived, now, out),
             Some(Owner::There(worker)) => self.forward(*worker, bytes, path, arrived),
@@ -141,14 +145,14 @@ impl Worker {
                     return;
                 };
                 match self.by_address.get(&from) {
-                    Some(Owner::Here(key)) => {
+                    Some(Owner::Here(key)) if protocol != Protocol::Stun => {
                         self.session_datagram(*key, protocol, &mut bytes, path, arrived, now, out);
                     }
                     // The session has moved on; it must not go round in circles.
-                    Some(Owner::There(_)) | None if protocol != Protocol::Stun => {
+                    Some(Owner::Here(_) | Owner::There(_)) | None if protocol != Protocol::Stun => {
                         self.counters.add(Count::DropUnvalidated, 1);
                     }
-                    Some(Owner::There(_)) | None => self.stun_by_ufrag(&bytes, path, now, out),
+                    Some(Owner::Here(_) | Owner::There(_)) | None => self.stun(&bytes, path, now, out),
                 }
             }
             Mail::Packets { stream, packets } => self.take_mailed(stream, packets, now),
@@ -167,7 +171,8 @@ impl Worker {
             let Some((key, id, mut datagram)) = self.handshakes.pop_front() else {
                 break;
             };
-            if self.sessions.get(key).is_some_and(|s| s.id == id) {
+            if let Some(session) = self.sessions.get_mut(key).filter(|s| s.id == id) {
+                session.queued -= 1;
                 let path = Path { remote: datagram.from, local: datagram.to };
                 self.dtls(key, &mut datagram.bytes, path, now, out);
             }
@@ -178,14 +183,13 @@ impl Worker {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) {
-        while let Some((at, key)) = self.timers.first().copied()
-            && at <= now
-        {
-            self.timers.remove(&(at, key));
+        // Those that are due now: what they arm again waits for the next time, whatever it asks for.
+        let later = self.timers.split_off(&(now + TIMER_GRAIN, 0));
+        for (_, key) in std::mem::replace(&mut self.timers, later) {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.armed = None;
                 self.session_timeout(key, now, out);
-                self.arm(key);
+                self.arm(key, now);
             }
         }
         self.close_bursts(now);
@@ -214,6 +218,10 @@ impl Worker {
         self.flights.clear();
         if let Some(key) = self.current.take() {
             self.drop_session(key, CloseReason::Panicked, now, out);
+        } else {
+            // Nobody in particular: the burst that it may have happened in is given up.
+            self.busy.clear();
+            self.streams.iter_mut().for_each(|(_, stream)| stream.abandon());
         }
     }
 
@@ -231,9 +239,6 @@ impl Worker {
         now: Instant,
         out: &mut impl Outbox,
     ) {
-        if protocol == Protocol::Stun {
-            return self.stun_by_ufrag(bytes, path, now, out);
-        }
         match self.shared.lobby.datagram(self.id, protocol, path.remote) {
             Known::No | Known::Answered => self.counters.add(Count::DropUnvalidated, 1),
             Known::Of(worker) if worker == self.id => self.counters.add(Count::DropUnvalidated, 1),
@@ -248,14 +253,17 @@ impl Worker {
         }
     }
 
-    /// A check from an address that no session here has been checked from.
-    fn stun_by_ufrag(&mut self, bytes: &[u8], path: Path, now: Instant, out: &mut impl Outbox) {
+    /// A connectivity check: of a session here, of a parked one, or of another worker's.
+    fn stun(&mut self, bytes: &[u8], path: Path, now: Instant, out: &mut impl Outbox) {
         let Some(message) = Message::parse(bytes) else {
             return self.counters.add(Count::DropStun, 1);
         };
         let ours = message.ufrags().and_then(|(ufrag, _)| self.by_ufrag.get(ufrag).copied());
         if let Some(key) = ours {
-            return self.check(key, bytes, path, now, out);
+            self.current = Some(key);
+            self.check(key, &message, path, now, out);
+            self.current = None;
+            return;
         }
         self.scratch.clear();
         let known = self.shared.lobby.check(self.id, &message, path, now, &mut self.scratch);
@@ -289,6 +297,7 @@ impl Worker {
             created: spec.created,
             last_heard: now,
             armed: None,
+            queued: 0,
             summary: Summary::default(),
         });
         self.by_id.insert(spec.id, key);
@@ -302,7 +311,7 @@ impl Worker {
         if begun.is_err() {
             self.end(key, CloseReason::HandshakeFailed, now, out);
         }
-        self.arm(key);
+        self.arm(key, now);
         key
     }
 
@@ -318,13 +327,18 @@ impl Worker {
     ) {
         self.current = Some(key);
         match protocol {
-            Protocol::Stun => self.check(key, bytes, path, now, out),
+            Protocol::Stun => {}
             Protocol::Dtls => {
-                if self.handshakes.len() >= MAX_HANDSHAKES {
+                let session = &mut self.sessions[key];
+                if self.handshakes.len() >= MAX_HANDSHAKES
+                    || session.queued >= MAX_QUEUED
+                    || bytes.len() > MAX_HANDSHAKE_BYTES
+                {
                     // The peer sends it again.
                     self.counters.add(Count::DropDtls, 1);
                 } else {
-                    let id = self.sessions[key].id;
+                    session.queued += 1;
+                    let id = session.id;
                     let datagram = Datagram { bytes: bytes.to_vec(), from: path.remote, to: path.local, arrived };
                     self.handshakes.push_back((key, id, datagram));
                 }
@@ -335,26 +349,25 @@ impl Worker {
         self.current = None;
     }
 
-    fn check(&mut self, key: usize, bytes: &[u8], path: Path, now: Instant, out: &mut impl Outbox) {
-        let Some(message) = Message::parse(bytes) else {
-            return self.counters.add(Count::DropStun, 1);
-        };
+    fn check(&mut self, key: usize, message: &Message<'_>, path: Path, now: Instant, out: &mut impl Outbox) {
         let session = &mut self.sessions[key];
         self.scratch.clear();
         if matches!(session.half, Half::Closing(_)) {
-            session.peer.ice.forbid(&message, &mut self.scratch);
+            session.peer.ice.forbid(message, &mut self.scratch);
         } else {
-            match session.peer.ice.check(&message, path, now, &mut self.scratch) {
+            match session.peer.ice.check(message, path, now, &mut self.scratch) {
                 Checked::Ignored => self.counters.add(Count::DropStun, 1),
                 Checked::Refused => {}
-                Checked::Answered { new_address, evicted, .. } => {
+                Checked::Answered { evicted, .. } => {
                     session.last_heard = now;
-                    if new_address {
-                        self.by_address.insert(path.remote, Owner::Here(key));
-                        if let Some(evicted) = evicted {
-                            self.by_address.remove(&evicted);
-                        }
+                    let was = self.by_address.insert(path.remote, Owner::Here(key));
+                    if !matches!(was, Some(Owner::Here(k)) if k == key) {
                         self.shared.lobby.move_address(&session.ufrag, path.remote, evicted);
+                    }
+                    if let Some(evicted) = evicted
+                        && matches!(self.by_address.get(&evicted), Some(Owner::Here(k)) if *k == key)
+                    {
+                        self.by_address.remove(&evicted);
                     }
                     if let (Half::Viewer { at, .. }, Some(selected)) = (&session.half, session.peer.ice.selected())
                         && let Some(viewer) = self.streams[session.stream].viewers.get_mut(*at)
@@ -390,7 +403,7 @@ impl Worker {
             }
         }
         if self.sessions.contains(key) {
-            self.arm(key);
+            self.arm(key, now);
         }
         self.current = None;
     }
@@ -426,11 +439,11 @@ impl Worker {
     }
 
     /// The session's own timer, moved to where it is due next.
-    fn arm(&mut self, key: usize) {
+    fn arm(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let next = session.next_timeout();
+        let next = session.next_timeout().max(now + TIMER_GRAIN);
         if session.armed == Some(next) {
             return;
         }
@@ -461,6 +474,9 @@ impl Worker {
     }
 
     fn forward(&mut self, worker: WorkerId, bytes: &[u8], path: Path, arrived: Instant) {
+        if bytes.len() > MAX_STRAY_BYTES {
+            return self.counters.add(Count::DropUnclassified, 1);
+        }
         let datagram = Datagram { bytes: bytes.to_vec(), from: path.remote, to: path.local, arrived };
         self.outgoing.push((worker, Mail::Stray(datagram)));
     }
@@ -470,6 +486,14 @@ impl Worker {
 const HANDSHAKES_PER_TURN: usize = 3;
 /// Waiting handshake datagrams; clients repeat theirs.
 const MAX_HANDSHAKES: usize = 4096;
+/// Of one session: a flight and its repetition.
+const MAX_QUEUED: u8 = 16;
+/// A flight's datagram is below the path's MTU; some clients let IP fragment theirs.
+const MAX_HANDSHAKE_BYTES: usize = 4096;
+/// An Ethernet frame's worth.
+const MAX_STRAY_BYTES: usize = 2048;
+/// Timers are not finer than this, and none is due twice in a turn.
+const TIMER_GRAIN: Duration = Duration::from_micros(500);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a worker remembers that an address is another's.
 const FORGET_INTERVAL: Duration = Duration::from_secs(30);

@@ -56,7 +56,9 @@ impl Handle {
             return self.tell_closed(&parked, reason);
         }
         for mailbox in &self.office.mailboxes {
-            mailbox.post(Mail::Close { session, reason });
+            if !mailbox.order(Mail::Close { session, reason }) {
+                tracing::warn!(?session, "an order to close found no room");
+            }
         }
     }
 
@@ -66,7 +68,9 @@ impl Handle {
             self.tell_closed(&parked, reason);
         }
         for mailbox in &self.office.mailboxes {
-            mailbox.post(Mail::CloseAll { reason });
+            if !mailbox.order(Mail::CloseAll { reason }) {
+                tracing::warn!("an order to close everything found no room");
+            }
         }
     }
 

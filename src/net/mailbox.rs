@@ -11,6 +11,8 @@ use crate::media::mail::Mail;
 /// A media thread's mailbox.
 pub(super) struct Mailbox {
     letters: ArrayQueue<Mail>,
+    /// Control's orders: not to be lost because packets fill the other queue.
+    orders: ArrayQueue<Mail>,
     bell: OwnedFd,
 }
 
@@ -18,9 +20,9 @@ impl Mailbox {
     /// An empty one.
     /// # Errors
     /// When the process has no more file descriptors.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(max_sessions: usize) -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self { letters: ArrayQueue::new(CAPACITY), bell })
+        Ok(Self { letters: ArrayQueue::new(CAPACITY), orders: ArrayQueue::new(max_sessions + SPARE), bell })
     }
 
     /// Posts a letter and wakes the thread. `false` when the queue is full: the letter is lost.
@@ -30,14 +32,21 @@ impl Mailbox {
         posted
     }
 
-    /// Takes the oldest letter.
+    /// Posts control's order; there is room for one per session. `false` when it is lost all the same.
+    pub(super) fn order(&self, mail: Mail) -> bool {
+        let posted = self.orders.push(mail).is_ok();
+        self.wake();
+        posted
+    }
+
+    /// Takes the oldest order, else the oldest letter.
     pub(super) fn take(&self) -> Option<Mail> {
-        self.letters.pop()
+        self.orders.pop().or_else(|| self.letters.pop())
     }
 
     /// There are letters.
     pub(super) fn is_empty(&self) -> bool {
-        self.letters.is_empty()
+        self.letters.is_empty() && self.orders.is_empty()
     }
 
     /// Wakes the thread.
@@ -59,3 +68,5 @@ impl Mailbox {
 
 /// A whole presenter whose address changed fits: 4,096 datagrams are 3 s of 12 Mbit/s.
 const CAPACITY: usize = 4096;
+/// Orders that concern no session in particular.
+const SPARE: usize = 64;

@@ -56,13 +56,14 @@ pub fn start(settings: &Settings, metrics: &Metrics, notices: mpsc::Sender<Notic
     let now = Instant::now();
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let shared = Arc::new(Shared {
-        lobby: Lobby::new(settings.max_sessions),
+        // Control keeps the limit; those that are saying goodbye take a place here for some seconds more.
+        lobby: Lobby::new(settings.max_sessions * 2),
         identity: Identity::generate().map_err(io::Error::other)?,
         clock: WallClock::new(now, since_epoch),
     });
     let counters: Vec<_> = (0..workers).map(|_| Arc::new(WorkerCounters::default())).collect();
     metrics.show_media(counters.clone()).map_err(io::Error::other)?;
-    let mailboxes = (0..workers).map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?;
+    let mailboxes = (0..workers).map(|_| Mailbox::new(settings.max_sessions)).collect::<io::Result<Vec<_>>>()?;
     let office = Arc::new(Office { shared, mailboxes, notices, stop: false.into() });
 
     let threads = sockets.into_iter().zip(counters).enumerate().map(|(at, (socket, counters))| {

@@ -42,16 +42,16 @@ pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: Arc<
         }
         let more = guarded(&mut worker, now, &mut out, |worker, out| worker.turn(now, out)).unwrap_or(true);
         post(&mut worker, office, &counters);
+        out.flush();
 
-        if !more && mailbox.is_empty() {
+        if out.is_full() || (!more && mailbox.is_empty()) {
             let mut wait = worker.next_timeout().saturating_duration_since(Instant::now());
             if !worker.notices.is_empty() {
                 wait = wait.min(NOTICE_RETRY);
             }
-            let mut fds = [
-                PollFd::from_borrowed_fd(socket.fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(mailbox.bell(), PollFlags::IN),
-            ];
+            let ready = if out.is_full() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            let mut fds =
+                [PollFd::from_borrowed_fd(socket.fd(), ready), PollFd::from_borrowed_fd(mailbox.bell(), PollFlags::IN)];
             let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
             // Interrupted or not: the loop looks at everything anyway.
             let _ = poll(&mut fds, Some(&timeout));

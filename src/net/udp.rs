@@ -1,5 +1,6 @@
 //! The media socket: batches in (GRO), batches out (GSO), through `quinn-udp`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -95,18 +96,10 @@ impl Socket {
 
     /// Sends through it, counting.
     pub(super) fn outbox(&self, counters: Arc<WorkerCounters>) -> SocketOutbox<'_> {
-        SocketOutbox { socket: self, counters }
+        SocketOutbox { socket: self, counters, waiting: VecDeque::new() }
     }
-}
 
-/// The socket as the media plane sees it.
-pub(super) struct SocketOutbox<'a> {
-    socket: &'a Socket,
-    counters: Arc<WorkerCounters>,
-}
-
-impl Outbox for SocketOutbox<'_> {
-    fn send(&mut self, path: Path, datagrams: &[u8], segment: usize) {
+    fn try_send(&self, path: Path, datagrams: &[u8], segment: usize) -> io::Result<()> {
         let transmit = Transmit {
             destination: path.remote,
             ecn: None,
@@ -114,15 +107,70 @@ impl Outbox for SocketOutbox<'_> {
             segment_size: (segment < datagrams.len()).then_some(segment),
             src_ip: path.local,
         };
-        let count = datagrams.len().div_ceil(segment.max(1)) as u64;
-        match self.socket.state.try_send(UdpSockRef::from(&self.socket.socket), &transmit) {
-            Ok(()) => {
-                self.counters.add(Count::Sends, 1);
-                self.counters.add(Count::DatagramsSent, count);
-                self.counters.add(Count::BytesSent, datagrams.len() as u64);
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+}
+
+/// The socket as the media plane sees it.
+pub(super) struct SocketOutbox<'a> {
+    socket: &'a Socket,
+    counters: Arc<WorkerCounters>,
+    /// Sends that the full socket refused, the oldest first.
+    waiting: VecDeque<(Path, Vec<u8>, usize)>,
+}
+
+impl SocketOutbox<'_> {
+    /// Sends what waits, as far as the socket takes it.
+    pub(super) fn flush(&mut self) {
+        while let Some((path, datagrams, segment)) = self.waiting.pop_front() {
+            if !self.transmit(path, &datagrams, segment) {
+                self.waiting.push_front((path, datagrams, segment));
+                return;
             }
-            Err(_) => self.counters.add(Count::DropSend, count),
         }
+    }
+
+    /// `false` when the socket is full.
+    fn transmit(&self, path: Path, datagrams: &[u8], segment: usize) -> bool {
+        let count = datagrams.len().div_ceil(segment.max(1)) as u64;
+        match self.socket.try_send(path, datagrams, segment) {
+            Ok(()) => self.count(1, count, datagrams.len()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // A device may refuse segments that it would take one by one.
+            Err(_) if count > 1 => {
+                for datagram in datagrams.chunks(segment) {
+                    match self.socket.try_send(path, datagram, segment) {
+                        Ok(()) => self.count(1, 1, datagram.len()),
+                        Err(_) => self.counters.add(Count::DropSend, 1),
+                    }
+                }
+            }
+            Err(_) => self.counters.add(Count::DropSend, 1),
+        }
+        true
+    }
+
+    fn count(&self, sends: u64, datagrams: u64, bytes: usize) {
+        self.counters.add(Count::Sends, sends);
+        self.counters.add(Count::DatagramsSent, datagrams);
+        self.counters.add(Count::BytesSent, bytes as u64);
+    }
+}
+
+impl Outbox for SocketOutbox<'_> {
+    fn send(&mut self, path: Path, datagrams: &[u8], segment: usize) {
+        if self.waiting.is_empty() && self.transmit(path, datagrams, segment) {
+            return;
+        }
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back((path, datagrams.to_vec(), segment));
+        } else {
+            self.counters.add(Count::DropSend, datagrams.len().div_ceil(segment.max(1)) as u64);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     fn max_segments(&self) -> usize {
@@ -132,3 +180,5 @@ impl Outbox for SocketOutbox<'_> {
 
 /// Bytes: a key frame burst to thousands of viewers, or the datagrams of a busy turn.
 const BUFFER: usize = 8 << 20;
+/// Sends that wait for a full socket: the rest of one viewer's burst, and replies to others.
+const MAX_WAITING: usize = 64;

@@ -69,11 +69,6 @@ impl Identity {
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
-
-    /// The crypto library.
-    pub fn crypto(&self) -> &dyn RTCCryptoProvider {
-        self.crypto.as_ref()
-    }
 }
 
 /// Why a handshake, or what came after it, failed.

@@ -163,7 +163,8 @@ const FORBIDDEN: u16 = 403;
 const MAX_ADDRESSES: usize = 8;
 const MAX_NEW_ADDRESSES: usize = 20;
 const NEW_ADDRESS_SPAN: Duration = Duration::from_secs(60);
-const MAX_SEEN: usize = 16;
+/// Checks that are remembered: several minutes of a client with one address.
+const MAX_SEEN: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -87,7 +87,7 @@ impl Peer {
                 Progress::Pending => Ok(Event::Nothing),
                 Progress::Closed => Ok(Event::Closed),
                 Progress::Complete(agreed) => {
-                    self.go_live(identity, &agreed, now)?;
+                    self.go_live(&agreed, now)?;
                     Ok(Event::Connected(agreed))
                 }
             },
@@ -163,9 +163,9 @@ impl Peer {
         }
     }
 
-    fn go_live(&mut self, identity: &Identity, agreed: &Agreed, now: Instant) -> Result<(), DtlsError> {
-        let rtcp_in = RtcpOpener::new(&agreed.theirs, identity.crypto())?;
-        let rtcp_out = RtcpSealer::new(&agreed.ours, identity.crypto())?;
+    fn go_live(&mut self, agreed: &Agreed, now: Instant) -> Result<(), DtlsError> {
+        let rtcp_in = RtcpOpener::new(&agreed.theirs)?;
+        let rtcp_out = RtcpSealer::new(&agreed.ours)?;
         if let Phase::Handshaking(handshake) = std::mem::replace(&mut self.phase, Phase::Closed) {
             let dtls = Dtls::Fresh { handshake, until: now + SETTLED_AFTER };
             self.phase = Phase::Live { dtls, rtcp_in, rtcp_out };

@@ -17,6 +17,7 @@ const CASES = {
   'aiortc-h264': { module: '../clients/aiortc.mjs', options: { codec: 'video/H264' }, seconds: 60, needs: ['aiortc'] },
   isolation: { module: '../clients/isolation.mjs', seconds: 90, needs: ['chromium', 'ffmpeg'] },
   curl: { module: '../clients/curl.mjs', seconds: 30, needs: ['curl'] },
+  conformance: { module: '../conformance/conformance.mjs', seconds: 150, needs: [] },
   'viewers-100': { module: '../clients/load.mjs', options: { shape: 'viewers' }, seconds: 90, needs: ['ffmpeg'] },
   churn: { module: '../clients/load.mjs', options: { shape: 'churn' }, seconds: 150, needs: ['ffmpeg'] },
 };

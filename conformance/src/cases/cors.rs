@@ -1,6 +1,7 @@
 //! OPTIONS and CORS: what a browser needs before it lets a page publish or play (Fetch; RFC 9725 §4.2, §4.6).
 
 use super::seen;
+use super::trickle::patchable;
 use crate::case::{Case, Done, Outcome, Verdict};
 use crate::cli::Side;
 use crate::client::{Context, ORIGIN};
@@ -214,6 +215,7 @@ async fn no_ice_servers_for_strangers(cx: &Context, side: Side) -> Done {
 
 async fn accept_patch(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
+    patchable(cx, &session).await?;
     let exchange = cx.ask(side, "OPTIONS", &session.url).await?;
     let good = exchange.response.lists("accept-patch", "application/trickle-ice-sdpfrag");
     let expected = "Accept-Patch: application/trickle-ice-sdpfrag";
@@ -221,6 +223,7 @@ async fn accept_patch(cx: &Context, side: Side) -> Done {
 }
 
 async fn options_tells_patch(cx: &Context, side: Side) -> Done {
+    patchable(cx, &cx.open(side, Fixture::Av).await?).await?;
     let endpoint = cx.endpoint(side)?;
     let request = cx.request(side, "OPTIONS", endpoint).header("Origin", ORIGIN);
     let exchange = cx.http.send(request).await?;

@@ -183,7 +183,7 @@ async fn body_framings(cx: &Context, side: Side) -> Done {
         };
         let head = request.head(&extra);
         let whole = format!("{head}{body}");
-        cx.wait_for_turn().await;
+        cx.wait_for_turn(side).await;
         let parts: &[&[u8]] =
             if framing.starts_with("Expect") { &[head.as_bytes(), body.as_bytes()] } else { &[whole.as_bytes()] };
         let exchange = cx.http.raw(request, parts).await?;
@@ -265,7 +265,7 @@ async fn huge_offer(cx: &Context, side: Side) -> Done {
     let mut octets =
         request.head(&format!("Content-Length: {}\r\nConnection: close\r\n", request.body.len())).into_bytes();
     octets.extend_from_slice(&request.body);
-    cx.wait_for_turn().await;
+    cx.wait_for_turn(side).await;
     let exchange = cx.http.raw(request, &[&octets]).await?;
     cx.remember(side, &exchange);
     let took = exchange.response.took;

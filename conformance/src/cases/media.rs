@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use str0m::media::MediaKind;
 use tokio::time::sleep;
 
+use super::ice::{name, ordinary};
 use crate::case::{Case, Done, Halt, Outcome, Phase, Verdict};
 use crate::cli::Side;
 use crate::client::{Context, Session};
 use crate::offer::drop_lines;
+use crate::probe::Probe;
 use crate::rtc::{Live, Seen};
 
 /// The checks of this file. On WHEP they need the presenter that runs in the background; those that publish themselves
@@ -34,7 +36,7 @@ const BOTH: [MediaKind; 2] = [MediaKind::Audio, MediaKind::Video];
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connected client, or why not.
-async fn connected(cx: &Context, side: Side) -> Result<(Session, Live), Halt> {
+pub(super) async fn connected(cx: &Context, side: Side) -> Result<(Session, Live), Halt> {
     let (session, mut live) = cx.join(side, &BOTH, str::to_owned).await?;
     if live.until(CONNECT, |seen| seen.connected_at.is_some()).await {
         return Ok((session, live));
@@ -57,16 +59,22 @@ fn plays(seen: &Seen) -> bool {
     BOTH.iter().all(|kind| seen.track(*kind).is_some_and(|t| t.packets >= 10))
 }
 
+/// True when the server told that the session is over.
+pub(super) fn torn_down(seen: &Seen) -> bool {
+    seen.close_notify_at.is_some() || seen.alert_at.is_some() || seen.stun_error_at.is_some()
+}
+
 async fn torn_down_after_delete(cx: &Context, side: Side) -> Done {
     let (session, mut live) = connected(cx, side).await?;
     let exchange = cx.close(&session).await?;
     let start = Instant::now();
-    let told = |seen: &Seen| seen.close_notify_at.is_some() || seen.alert_at.is_some() || seen.stun_error_at.is_some();
-    let ended = live.until(Duration::from_secs(1), told).await;
+    let ended = live.until(Duration::from_secs(1), torn_down).await;
     sleep(Duration::from_secs(2).saturating_sub(start.elapsed())).await;
     let deadline = Instant::now();
     sleep(Duration::from_millis(700)).await;
     let seen = live.seen();
+    let probe = Probe::new(cx, &session).await?;
+    let check = probe.ask(&ordinary(&probe)).await;
     let how = match (seen.close_notify_at, seen.alert_at, seen.stun_error_at) {
         (Some(_), _, _) => "DTLS close_notify",
         (None, Some(_), _) => "a DTLS alert",
@@ -74,9 +82,11 @@ async fn torn_down_after_delete(cx: &Context, side: Side) -> Done {
         (None, None, None) => "no sign on the wire",
     };
     let still = seen.media_at.is_some_and(|at| at > deadline);
-    let observed = format!("{}, {how}, media after 2 s: {}", exchange.line(), if still { "yes" } else { "no" });
-    let expected = "close_notify, fatal alert or STUN 403 within 1 s, and no media after 2 s";
-    Ok(Outcome::judge(ended && !still, expected, observed).by(&exchange))
+    let media = if still { "goes on" } else { "stopped" };
+    let observed = format!("{}, {how}; after 2 s media {media}, checks get {}", exchange.line(), name(check.as_ref()));
+    let expected = "close_notify, fatal alert or STUN 403 within 1 s; after 2 s no media and no STUN success";
+    let good = ended && !still && !check.is_some_and(|response| response.is_success());
+    Ok(Outcome::judge(good, expected, observed).by(&exchange))
 }
 
 async fn close_notify_ends_the_session(cx: &Context, side: Side) -> Done {

@@ -4,6 +4,8 @@
 mod auth;
 mod cors;
 mod http;
+mod ice;
+mod lifetime;
 mod media;
 mod restart;
 mod sdp;
@@ -29,7 +31,9 @@ pub(crate) fn all() -> Vec<Case> {
         whep::cases(),
         trickle::cases(),
         restart::cases(),
+        ice::cases(),
         media::cases(),
+        lifetime::cases(),
     ]
     .into_iter()
     .flatten()

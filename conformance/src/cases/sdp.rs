@@ -243,10 +243,15 @@ async fn unknown_codec_skipped(cx: &Context, side: Side) -> Done {
     cx.close(&session).await?;
     let video = session.sdp.media.iter().find(|m| m.kind == "video");
     let formats = video.map(|m| m.formats.clone()).unwrap_or_default();
-    let good = video.is_some_and(|m| m.port != 0)
-        && formats.iter().any(|f| f == "102")
-        && !formats.iter().any(|f| f == "96" || f == "97");
-    Ok(Outcome::judge(good, "H264 (102) without the invented 96", formats.join(" ")).by(&session.exchange))
+    let accepted = video.is_some_and(|m| m.port != 0);
+    if side == Side::Whep && !accepted {
+        // A viewer's section is rejected when it lacks the codec that is being sent.
+        return Err(Halt::Skip("the stream's video is neither VP8 nor H264".into()));
+    }
+    let has = |wanted: &[&str]| formats.iter().any(|format| wanted.contains(&format.as_str()));
+    let good = accepted && has(&["98", "102"]) && !has(&["96", "97"]);
+    let expected = "VP8 (98) or H264 (102), without the invented 96";
+    Ok(Outcome::judge(good, expected, formats.join(" ")).by(&session.exchange))
 }
 
 async fn every_h264_profile(cx: &Context, side: Side) -> Done {

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 
 use super::all;
 use crate::case::{Outcome, Verdict};
-use crate::clauses::Table;
+use crate::clauses::{Table, Weight};
 use crate::cli::{Level, Side};
 use crate::client::Context;
 use crate::run::{Progress, run, selected};
@@ -36,6 +36,21 @@ fn every_case_judges_a_known_clause_once_per_endpoint() {
     }
 
     assert!(seen.len() > 150, "{}", seen.len());
+}
+
+#[test]
+fn the_readme_counts_the_clauses_right() {
+    let table = Table::built_in().unwrap();
+    let judged: BTreeSet<&str> = all().iter().map(|case| case.id).collect();
+    let unjudged: Vec<_> = table.rows().iter().filter(|row| !judged.contains(row.id.as_str())).collect();
+    let binding = unjudged.iter().filter(|row| row.weight() == Weight::Binding).count();
+    let (all, with, without) = (table.rows().len(), judged.len(), unjudged.len());
+
+    let sentence = format!(
+        "has {all} clauses; {with} have a check, {without} have no check yet. Of those without, {binding} are MUST"
+    );
+
+    assert!(include_str!("../../README.md").contains(&sentence), "{sentence}");
 }
 
 #[test]
@@ -132,6 +147,42 @@ async fn a_sloppy_answer_fails_the_rules_about_answers() {
         let outcome = verdict(&context, id, side).await;
         assert_eq!(outcome.verdict, wanted, "{id}: {}", outcome.observed);
     }
+}
+
+/// Media ports that answer whatever comes: anything that looks like STUN with a bare success, all else with plenty.
+async fn gullible() -> u16 {
+    let socket = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut buffer = [0; 2048];
+        loop {
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let answer = match &buffer[..length] {
+                [0, 1, _, _, rest @ ..] => [&[1, 1, 0, 0], &rest[..16]].concat(),
+                _ => vec![0x80; 1000],
+            };
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_gullible_media_port_fails_the_raw_checks() {
+    let port = gullible().await;
+    let body = format!(
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:abcd\r\n\
+         a=ice-pwd:0123456789abcdef012345\r\na=candidate:1 1 udp 1 127.0.0.1 {port} typ host\r\n"
+    );
+    let headers = vec![("location", "/session/1")];
+    let context = naive(Says { status: StatusCode::CREATED, headers, body: body.leak() }).await;
+    for id in ["ICE-01", "ICE-02", "ICE-06", "SEC-08", "SEC-10"] {
+        let outcome = verdict(&context, id, Side::Whip).await;
+        assert_eq!(outcome.verdict, Verdict::Fail, "{id}: {}", outcome.observed);
+    }
+    assert_eq!(verdict(&context, "ICE-04", Side::Whip).await.verdict, Verdict::Pass);
+    // A client that gets no further than that is no presenter.
+    assert_eq!(verdict(&context, "W-4.2-24", Side::Whip).await.verdict, Verdict::Skip);
 }
 
 #[tokio::test]

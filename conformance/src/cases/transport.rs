@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::sdp::{answers, sample};
+use super::trickle::patchable;
 use crate::answer::Sdp;
-use crate::case::{Case, Done, Outcome, Verdict};
+use crate::case::{Case, Done, Halt, Outcome, Verdict};
 use crate::cli::Side;
 use crate::client::{Context, Session};
 use crate::offer::Fixture;
@@ -185,10 +186,16 @@ async fn ice_lite(cx: &Context, side: Side) -> Done {
 }
 
 async fn ice_options(cx: &Context, side: Side) -> Done {
-    let session = cx.sample(side).await?;
+    let session = cx.open(side, Fixture::Av).await?;
+    let takes_candidates = match patchable(cx, &session).await {
+        Err(Halt::NotApplicable(_)) => false,
+        other => other.map(|()| true)?,
+    };
     let line = session.sdp.attr("ice-options").unwrap_or_default();
-    let good = line.split(' ').any(|option| option == "trickle");
-    Ok(Outcome::judge(good, "session-level a=ice-options:trickle", format!("{line:?}")).by(&session.exchange))
+    let says_so = line.split(' ').any(|option| option == "trickle");
+    let observed = format!("{line:?}, PATCH {}", if takes_candidates { "is understood" } else { "is not" });
+    let expected = "session-level a=ice-options:trickle if and only if PATCH takes candidates";
+    Ok(Outcome::judge(says_so == takes_candidates, expected, observed).by(&session.exchange))
 }
 
 /// The candidate lines of the tagged section, split into words.

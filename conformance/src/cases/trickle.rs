@@ -82,9 +82,22 @@ async fn trickling(cx: &Context, side: Side) -> Result<(Session, String), Halt> 
     let (session, tag) = tagged(cx, side).await?;
     let exchange = patch(cx, &session, Some(&tag), &more(&session)?).await?;
     if matches!(exchange.status(), 405 | 422 | 501) {
-        return Err(Halt::Skip(format!("no trickle: {}", exchange.line())));
+        return Err(Halt::NotApplicable(format!("no trickle: {}", exchange.line())));
     }
     Ok((session, tag))
+}
+
+/// Tells whether sessions of this server understand PATCH at all.
+///
+/// # Errors
+/// [`Halt::NotApplicable`] when they do not (405, or 501 as old drafts had it).
+pub(super) async fn patchable(cx: &Context, session: &Session) -> Result<(), Halt> {
+    let tag = session.exchange.response.header("etag").unwrap_or("*").to_owned();
+    let exchange = patch(cx, session, Some(&tag), &more(session)?).await?;
+    if matches!(exchange.status(), 405 | 501) {
+        return Err(Halt::NotApplicable(format!("sessions take no PATCH: {}", exchange.line())));
+    }
+    Ok(())
 }
 
 /// A session that was restarted, with the answer to that.
@@ -94,7 +107,7 @@ pub(super) async fn restarted(cx: &Context, side: Side) -> Result<(Session, Exch
     if exchange.response.is_success() && exchange.status() != 204 {
         Ok((session, exchange))
     } else {
-        Err(Halt::Skip(format!("no restart: {}", exchange.line())))
+        Err(Halt::NotApplicable(format!("no restart: {}", exchange.line())))
     }
 }
 
@@ -184,7 +197,7 @@ async fn late_fragment(cx: &Context, side: Side) -> Done {
     let late = more(&session)?;
     let exchange = patch(cx, &session, Some("*"), &fresh(&session)).await?;
     if exchange.status() != 200 {
-        return Err(Halt::Skip(format!("no restart: {}", exchange.line())));
+        return Err(Halt::NotApplicable(format!("no restart: {}", exchange.line())));
     }
     let exchange = patch(cx, &session, Some(&tag), &late).await?;
     Ok(Outcome::judge(exchange.status() == 412, "412 for the tag of the old ICE session", exchange.line())
@@ -193,6 +206,7 @@ async fn late_fragment(cx: &Context, side: Side) -> Done {
 
 async fn ended_session(cx: &Context, side: Side) -> Done {
     let session = cx.open(side, Fixture::Av).await?;
+    patchable(cx, &session).await?;
     cx.close(&session).await?;
     let exchange = patch(cx, &session, Some("*"), &more(&session)?).await?;
     Ok(Outcome::judge(matches!(exchange.status(), 404 | 410), "404", exchange.line()).by(&exchange))

@@ -97,7 +97,7 @@ impl Pair {
             Some(Protocol::Dtls) => {
                 match self.server.receive_dtls(&self.identity, datagram, self.now, down).expect("it is good") {
                     Event::Connected(agreed) => {
-                        self.sealer = Some(RtpSealer::new(&agreed.ours, self.identity.crypto()).expect("keys"));
+                        self.sealer = Some(RtpSealer::new(&agreed.ours).expect("keys"));
                         self.agreed = Some(agreed);
                     }
                     Event::Nothing | Event::Closed => {}
@@ -321,7 +321,7 @@ fn a_sender_report_is_heard() {
     let mut report = Vec::new();
     write_sender_report(&mut report, 2, 0x1234_5678_9abc_def0, 0, 1, 1);
     let agreed = pair.agreed.take().expect("connected");
-    let mut sealer = RtcpSealer::new(&agreed.ours, pair.identity.crypto()).expect("keys");
+    let mut sealer = RtcpSealer::new(&agreed.ours).expect("keys");
     sealer.seal(&mut report).expect("sealed");
     pair.deliver(report);
 

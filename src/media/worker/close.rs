@@ -35,7 +35,7 @@ impl Worker {
         }
         let again_at = Some(now + GOODBYE_INTERVAL);
         session.half = Half::Closing(Closing { until: now + CLOSING, again_at, times: 1, goodbye, path });
-        self.arm(key);
+        self.arm(key, now);
     }
 
     /// Forgets a session at once: its peer is gone, or was never there.

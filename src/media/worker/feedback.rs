@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Count, Worker};
 use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
-use crate::media::session::{Half, REPORT_INTERVAL};
+use crate::media::session::{FIRST_REPORT, Half, REPORT_INTERVAL};
 use crate::peer::srtp::SrtpError;
 use crate::wire::rtcp;
 use crate::wire::sdp::Kind;
@@ -52,9 +52,14 @@ impl Worker {
         if *report_at > now {
             return;
         }
-        *report_at = now + REPORT_INTERVAL;
-        let at = *at;
-        let stream = &self.streams[session.stream];
+        let (at, stream_key) = (*at, session.stream);
+        // The request that went up when it joined may be lost, and it knows no SSRC to ask about itself.
+        let awaited = self.streams[stream_key].viewer_awaits(at);
+        *report_at = now + if awaited.is_some() { FIRST_REPORT } else { REPORT_INTERVAL };
+        if let Some(layer) = awaited {
+            self.want_keyframe(stream_key, layer, now);
+        }
+        let stream = &self.streams[stream_key];
         let Some(viewer) = stream.viewers.get(at) else {
             return;
         };
@@ -157,8 +162,9 @@ impl Worker {
                 }
             }
             rtcp::Event::Pli { about } | rtcp::Event::Fir { about } => {
-                if let Some((_, egress)) = viewer.egresses().find(|(_, e)| e.ssrc == about) {
-                    wants_keyframe = Some(egress.layer().unwrap_or(egress.wanted));
+                // A player that has got nothing yet knows no SSRC.
+                if let Some(video) = viewer.video.as_ref().filter(|v| v.ssrc == about || about == 0) {
+                    wants_keyframe = Some(video.wanted);
                 }
             }
             rtcp::Event::Report { about, lost, .. } => {

@@ -85,7 +85,7 @@ impl Worker {
                 self.counters.add(count, 1);
             }
         }
-        self.arm(key);
+        self.arm(key, now);
     }
 
     /// Packets from the stream's home.
@@ -133,13 +133,14 @@ impl Worker {
 
     /// A viewer somewhere needs a key frame.
     pub(super) fn want_keyframe(&mut self, stream: usize, layer: u8, now: Instant) {
-        let route = &self.streams[stream].route;
-        match route.home() {
-            Some(home) if home == self.id => self.want_keyframe_here(route.stream, layer, now),
-            Some(home) => {
-                let stream = route.stream;
-                self.outgoing.push((home, Mail::KeyframeWanted { stream, layer }));
-            }
+        let stream = &mut self.streams[stream];
+        if !stream.ask_for_keyframe(layer, now) {
+            return;
+        }
+        let (home, stream) = (stream.route.home(), stream.route.stream);
+        match home {
+            Some(home) if home == self.id => self.want_keyframe_here(stream, layer, now),
+            Some(home) => self.outgoing.push((home, Mail::KeyframeWanted { stream, layer })),
             None => {}
         }
     }
@@ -165,7 +166,7 @@ impl Worker {
         sections: Vec<Section>,
         now: Instant,
     ) -> Result<(), DtlsError> {
-        let opener = RtpOpener::new(&agreed.theirs, self.shared.identity.crypto())?;
+        let opener = RtpOpener::new(&agreed.theirs)?;
         let ssrc = (self.randomness)() as u32;
         let session = &mut self.sessions[key];
         let stream = &mut self.streams[session.stream];
@@ -183,7 +184,7 @@ impl Worker {
         sections: Vec<Section>,
         now: Instant,
     ) -> Result<(), DtlsError> {
-        let sealer = RtpSealer::new(&agreed.ours, self.shared.identity.crypto())?;
+        let sealer = RtpSealer::new(&agreed.ours)?;
         let path = self.sessions[key].peer.ice.selected().ok_or(DtlsError::Bounds)?;
         let (mut audio, mut video) = (None, None);
         for section in sections {

@@ -1,4 +1,7 @@
+use rtc_crypto::RTCCryptoProvider;
 use rtc_crypto::providers::AwsLcRsProvider;
+use rtc_srtp::context::Context;
+use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::*;
 use crate::wire::rtp;
@@ -18,10 +21,9 @@ fn packet(sequence: u16, payload: &[u8]) -> (Vec<u8>, Header) {
 }
 
 fn pair(profile: Profile) -> (RtpSealer, RtpOpener) {
-    let crypto = AwsLcRsProvider::new();
     let (ours, _) = masters(profile, &material(profile), false).expect("right length");
     let (_, theirs) = masters(profile, &material(profile), true).expect("right length");
-    (RtpSealer::new(&ours, &crypto).expect("keys"), RtpOpener::new(&theirs, &crypto).expect("keys"))
+    (RtpSealer::new(&ours).expect("keys"), RtpOpener::new(&theirs).expect("keys"))
 }
 
 #[test]
@@ -41,34 +43,89 @@ fn what_is_sealed_opens_across_the_wrap_of_the_sequence_number() {
     }
 }
 
-#[test]
-fn the_library_opens_what_we_seal_and_we_open_what_it_seals() {
+/// The other implementation.
+fn context(master: &Master) -> Context {
+    let profile = match master.profile {
+        Profile::AesGcm => ProtectionProfile::AeadAes128Gcm,
+        Profile::AesCm => ProtectionProfile::Aes128CmHmacSha1_80,
+    };
     let crypto = AwsLcRsProvider::new();
-    let material = material(Profile::AesGcm);
-    let (ours, theirs) = masters(Profile::AesGcm, &material, false).expect("right length");
-    let mut their_receive = context(&ours, &crypto).expect("keys");
-    let mut their_send = context(&theirs, &crypto).expect("keys");
-    let mut sealer = RtpSealer::new(&ours, &crypto).expect("keys");
-    let mut opener = RtpOpener::new(&theirs, &crypto).expect("keys");
+    Context::new(&master.key, &master.salt, profile, None, None, crypto.crypto()).expect("keys")
+}
 
-    let (mut sealed, header) = packet(7, b"to them");
-    sealer.seal(&mut sealed, 0, header.len, SSRC, 7).expect("sealed");
-    assert_eq!(&their_receive.decrypt_rtp(&sealed).expect("they open it")[12..], b"to them");
+#[test]
+fn another_implementation_opens_what_we_seal_and_we_open_what_it_seals() {
+    for profile in [Profile::AesGcm, Profile::AesCm] {
+        let (ours, theirs) = masters(profile, &material(profile), false).expect("right length");
+        let (mut they_open, mut they_seal) = (context(&ours), context(&theirs));
+        let mut sealer = RtpSealer::new(&ours).expect("keys");
+        let mut opener = RtpOpener::new(&theirs).expect("keys");
 
-    let (plain, header) = packet(9, b"to us");
-    let mut sealed = their_send.encrypt_rtp(&plain).expect("they seal it").to_vec();
-    let end = opener.open(&header, &mut sealed).expect("we open it");
-    assert_eq!(&sealed[header.len..end], b"to us");
+        for index in 65_500..65_600_u64 {
+            let (mut sealed, header) = packet(index as u16, b"to them");
+            sealer.seal(&mut sealed, 0, header.len, SSRC, index).expect("sealed");
+            assert_eq!(&they_open.decrypt_rtp(&sealed).expect("they open it")[12..], b"to them", "{profile:?} {index}");
 
-    let mut report = vec![0x80, 201, 0, 1];
-    report.extend_from_slice(&SSRC.to_be_bytes());
-    let mut sealed = report.clone();
-    RtcpSealer::new(&ours, &crypto).expect("keys").seal(&mut sealed).expect("sealed");
-    assert_eq!(&their_receive.decrypt_rtcp(&sealed).expect("they open it")[..], report);
+            let (plain, header) = packet(index as u16, b"to us");
+            let mut sealed = they_seal.encrypt_rtp(&plain).expect("they seal it").to_vec();
+            let end = opener.open(&header, &mut sealed).expect("we open it");
+            assert_eq!(&sealed[header.len..end], b"to us", "{profile:?} {index}");
+        }
 
-    let mut sealed = their_send.encrypt_rtcp(&report).expect("they seal it").to_vec();
-    let end = RtcpOpener::new(&theirs, &crypto).expect("keys").open(&mut sealed).expect("we open it");
-    assert_eq!(&sealed[..end], report);
+        let mut report = vec![0x80, 201, 0, 1];
+        report.extend_from_slice(&SSRC.to_be_bytes());
+        report.extend_from_slice(&[0x81, 206, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let mut sealer = RtcpSealer::new(&ours).expect("keys");
+        let mut opener = RtcpOpener::new(&theirs).expect("keys");
+        for _ in 0..3 {
+            let mut sealed = report.clone();
+            sealer.seal(&mut sealed).expect("sealed");
+            assert_eq!(&they_open.decrypt_rtcp(&sealed).expect("they open it")[..], report, "{profile:?}");
+
+            let mut sealed = they_seal.encrypt_rtcp(&report).expect("they seal it").to_vec();
+            let copy = sealed.clone();
+            let end = opener.open(&mut sealed).expect("we open it");
+            assert_eq!(&sealed[..end], report, "{profile:?}");
+            assert_eq!(opener.open(&mut copy.clone()), Err(SrtpError::Replay), "{profile:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_sources_that_are_not_authentic() {
+    for profile in [Profile::AesGcm, Profile::AesCm] {
+        let (_, mut opener) = pair(profile);
+
+        for ssrc in 0..1000_u32 {
+            let mut forged = Vec::new();
+            rtp::write_header(&mut forged, false, false, 96, 1, 0, ssrc, &[]);
+            forged.resize(60, 7);
+            let header = Header::parse(&forged).expect("we just wrote it");
+            assert_eq!(opener.open(&header, &mut forged), Err(SrtpError::Authentication));
+        }
+
+        assert!(opener.sources.is_empty());
+    }
+}
+
+#[test]
+fn truncated_packets_are_refused_at_every_length() {
+    for profile in [Profile::AesGcm, Profile::AesCm] {
+        let (ours, theirs) = masters(profile, &material(profile), false).expect("right length");
+        let mut sealed = vec![0x80, 201, 0, 1, 1, 2, 3, 4];
+        RtcpSealer::new(&theirs).expect("keys").seal(&mut sealed).expect("sealed");
+        let mut rtcp = RtcpOpener::new(&theirs).expect("keys");
+        let (mut rtp_packet, header) = packet(1, b"x");
+        RtpSealer::new(&ours).expect("keys").seal(&mut rtp_packet, 0, header.len, SSRC, 1).expect("sealed");
+        let mut rtp = RtpOpener::new(&ours).expect("keys");
+
+        for len in 0..sealed.len() {
+            assert!(rtcp.open(&mut sealed[..len].to_vec()).is_err(), "{profile:?} RTCP of {len} bytes");
+        }
+        for len in header.len..rtp_packet.len() {
+            assert!(rtp.open(&header, &mut rtp_packet[..len].to_vec()).is_err(), "{profile:?} RTP of {len} bytes");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! What all measurements stand on: mixes of packets, sinks, thread CPU time.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
+use rustix::time::{ClockId, clock_gettime};
+use tribune::media::outbox::Outbox;
+use tribune::media::packet::{Packet, Source};
+use tribune::peer::ice::Path;
+use tribune::wire::sdp::{Codec, Feedback, Format, Kind};
+
+/// The packets of one burst: how many of video, of how many bytes, and whether an audio packet goes along.
+#[derive(Clone, Copy)]
+pub(crate) struct Mix {
+    pub(crate) name: &'static str,
+    /// Bursts of one period, each (video packets, audio packets).
+    pub(crate) bursts: &'static [(usize, usize)],
+}
+
+/// 2.5 Mbit/s at 30 pictures a second are about 9 packets of 1,150 bytes each; 50 packets of audio a second, of which
+/// two in five leave alone.
+pub(crate) const MIXES: &[Mix] = &[
+    Mix { name: "k=1", bursts: &[(1, 0)] },
+    Mix { name: "k=4", bursts: &[(4, 0)] },
+    Mix { name: "k=12", bursts: &[(12, 0)] },
+    Mix { name: "real", bursts: &[(9, 1), (0, 1), (9, 1), (9, 0), (0, 1), (9, 1)] },
+];
+
+pub(crate) const VIDEO_BYTES: usize = 1150;
+pub(crate) const AUDIO_BYTES: usize = 120;
+
+/// Unread sockets on loopback: the kernel does all of a send and drops at the full socket.
+pub(crate) struct Sink {
+    sockets: Vec<UdpSocket>,
+}
+
+impl Sink {
+    pub(crate) fn new(viewers: usize) -> Self {
+        let sockets = (0..viewers.min(MOST_SOCKETS)).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        Self { sockets }
+    }
+
+    pub(crate) fn address(&self, viewer: usize) -> SocketAddr {
+        self.sockets[viewer % self.sockets.len()].local_addr().unwrap()
+    }
+}
+
+/// Sends like the server does, through one unconnected socket.
+pub(crate) struct Sender {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    pub(crate) sends: u64,
+}
+
+impl Sender {
+    pub(crate) fn new() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let state = UdpSocketState::new(UdpSockRef::from(&socket)).unwrap();
+        Self { socket, state, sends: 0 }
+    }
+}
+
+impl Outbox for Sender {
+    fn send(&mut self, path: Path, datagrams: &[u8], segment: usize) {
+        let transmit = Transmit {
+            destination: path.remote,
+            ecn: None,
+            contents: datagrams,
+            segment_size: (segment < datagrams.len()).then_some(segment),
+            src_ip: path.local,
+        };
+        let _ = self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
+        self.sends += 1;
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+}
+
+/// A source of packets as a presenter's.
+pub(crate) fn source(kind: Kind) -> Arc<Source> {
+    let (codec, clock_rate, channels) = match kind {
+        Kind::Audio => (Codec::Opus, 48_000, 2),
+        Kind::Video => (Codec::Vp8, 90_000, 0),
+    };
+    let format = Format {
+        payload_type: 96 + kind as u8,
+        codec,
+        clock_rate,
+        channels,
+        fmtp: String::new(),
+        rtx: None,
+        feedback: Feedback::default(),
+    };
+    Arc::new(Source { id: 1 + kind as u64, presentation: 1, kind, layer: 0, format })
+}
+
+pub(crate) fn packet(source: &Arc<Source>, seq: u64, bytes: usize, marker: bool, now: Instant) -> Packet {
+    Packet {
+        source: source.clone(),
+        seq,
+        timestamp: (seq * 3000) as u32,
+        marker,
+        keyframe: true,
+        received_at: now,
+        orientation: None,
+        payload: Bytes::from(vec![7; bytes]),
+    }
+}
+
+/// CPU time of this thread so far.
+pub(crate) fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// CPU time of this thread since then.
+pub(crate) fn since(start: Duration) -> Duration {
+    cpu().saturating_sub(start)
+}
+
+/// CPU nanoseconds per unit: the median over rounds, each long enough to be measured well. `work` returns its units.
+pub(crate) fn median(rounds: usize, mut work: impl FnMut() -> usize) -> f64 {
+    work();
+    let mut nanos: Vec<f64> = (0..rounds)
+        .map(|_| {
+            let start = cpu();
+            let mut units = 0;
+            while since(start) < ROUND {
+                units += work();
+            }
+            since(start).as_nanos() as f64 / units as f64
+        })
+        .collect();
+    nanos.sort_by(f64::total_cmp);
+    nanos[nanos.len() / 2]
+}
+
+/// The processor, the number of cores, the kernel.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split(": ").nth(1));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{}, {cores} cores, Linux {}", model.unwrap_or("unknown"), read("/proc/sys/kernel/osrelease").trim())
+}
+
+const ROUND: Duration = Duration::from_millis(150);
+/// Viewers beyond this share sockets: file descriptors are not what is measured.
+const MOST_SOCKETS: usize = 900;
