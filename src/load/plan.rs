@@ -267,7 +267,7 @@ async fn progress(plan: Arc<Plan>) {
     loop {
         ticks.tick().await;
         let (flow, watching) = (plan.flow(began), plan.watching());
-        let seconds = (flow.time - before.time).as_secs_f64().max(1e-3);
+        let seconds = flow.time.saturating_sub(before.time).as_secs_f64().max(1e-3);
         let line = {
             let tally = plan.tally();
             format!(

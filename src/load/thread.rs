@@ -40,7 +40,8 @@ pub(super) struct Newcomer {
 pub(super) struct Outcome {
     /// Itself.
     pub(super) seen: Seen,
-    /// Datagrams that came, but the socket was full: the load is to blame for them, not the server.
+    /// Datagrams, or trains of them (GSO) that the kernel counts as one, that came while the socket was full: the load is
+    /// to blame for them, not the server.
     pub(super) overflowed: u64,
 }
 
@@ -201,7 +202,7 @@ impl Room {
             }
             let wake = self.timers.peek().map_or(now + METERED, |Reverse((at, _))| *at).min(self.metered_at + METERED);
             let wait = wake.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+            let timeout = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
             events.clear();
             // Interrupted or not: the loop looks at everything anyway.
             let _ = epoll::wait(&self.poll, spare_capacity(&mut events), Some(&timeout));

@@ -151,7 +151,7 @@ impl Viewer {
             Phase::Checking { .. } => Some(self.deadline),
             Phase::Handshaking(handshake) => handshake.next_timeout().map(|at| at.min(self.deadline)),
             Phase::Live(live) => Some(live.next_timeout(self.habits)),
-            Phase::Over => return self.check_at + Duration::from_secs(3600),
+            Phase::Over => return self.check_at + Duration::from_hours(1),
         };
         phase.map_or(self.check_at, |at| at.min(self.check_at))
     }
