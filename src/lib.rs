@@ -11,6 +11,7 @@
 //! | floor | module | what it is |
 //! |---|---|---|
 //! | roof | `main`, [`app`] | knows everyone, wires, drains |
+//! | roof | [`load`] | `tribune load`: a crowd of viewers, for measuring; of the house it knows `peer` and `wire` only |
 //! | 8 | [`config`] | file and environment → settings of each floor |
 //! | 7 | [`http`] | requests → commands; the only place with status codes |
 //! | 6 | [`control`] | streams, sessions, permissions |
@@ -27,6 +28,7 @@ pub mod app;
 pub mod config;
 pub mod control;
 pub mod http;
+pub mod load;
 pub mod media;
 pub mod metrics;
 pub mod net;

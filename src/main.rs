@@ -10,6 +10,7 @@ use tribune::config::duration::Span;
 use tribune::config::{self, Config, ConfigError};
 use tribune::control::auth::{Identity, Right};
 use tribune::control::stream::StreamName;
+use tribune::load::{self, LoadError};
 
 /// One presenter, thousands of viewers, one port: a WHIP/WHEP server.
 #[derive(Debug, Parser)]
@@ -30,6 +31,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Watch a stream as many viewers at once, and measure what they get; any WHEP server will do
+    #[command(after_help = load::EXAMPLES)]
+    Load(load::Options),
 }
 
 #[derive(Debug, Subcommand)]
@@ -114,6 +118,8 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     App(#[from] AppError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -134,8 +140,8 @@ fn main() -> ExitCode {
         Err(failure) => {
             let _ = writeln!(io::stderr(), "tribune: {failure}");
             ExitCode::from(match failure {
-                Failure::Config(_) => USAGE,
-                Failure::App(_) | Failure::Output(_) => IO,
+                Failure::Config(_) | Failure::Load(LoadError::Url(_)) => USAGE,
+                Failure::App(_) | Failure::Load(_) | Failure::Output(_) => IO,
             })
         }
     }
@@ -151,6 +157,8 @@ fn run(mut cli: Cli) -> Result<ExitCode, Failure> {
             writeln!(io::stdout(), "the configuration is good")?;
             Ok(ExitCode::SUCCESS)
         }
+        // Not every viewer got what it came for: that is an answer, not a failure of ours.
+        Command::Load(options) => Ok(if load::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
     }
 }
 

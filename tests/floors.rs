@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first.
-const FLOORS: [&str; 11] =
-    ["metrics", "wire", "peer", "media", "net", "relay", "control", "http", "config", "app", "main"];
+const FLOORS: [&str; 12] =
+    ["metrics", "wire", "peer", "media", "net", "relay", "control", "http", "config", "load", "app", "main"];
 
 /// The index of a floor.
 fn floor(name: &str) -> Option<usize> {
@@ -109,6 +109,19 @@ fn no_floor_names_a_floor_above_it() {
     }
 
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_load_knows_of_the_server_only_what_any_client_shares_with_it() {
+    let allowed = ["load", "peer", "wire"];
+    let files: Vec<_> = sources(&src().join("load"));
+    assert!(files.len() > 5, "there are sources");
+
+    for file in files {
+        let source = fs::read_to_string(&file).expect("text");
+        let others: Vec<_> = named(&source).into_iter().filter(|(_, name)| !allowed.contains(&name.as_str())).collect();
+        assert!(others.is_empty(), "{}: {others:?}", file.display());
+    }
 }
 
 #[test]

@@ -19,8 +19,8 @@ const CASES = {
   isolation: { module: '../clients/isolation.mjs', seconds: 90, needs: ['chromium', 'ffmpeg'] },
   curl: { module: '../clients/curl.mjs', seconds: 30, needs: ['curl'] },
   conformance: { module: '../conformance/conformance.mjs', seconds: 150, needs: [] },
-  'viewers-100': { module: '../clients/load.mjs', options: { shape: 'viewers' }, seconds: 120, needs: ['ffmpeg'], onlyByName: true },
-  churn: { module: '../clients/load.mjs', options: { shape: 'churn' }, seconds: 180, needs: ['ffmpeg'], onlyByName: true },
+  'viewers-100': { module: '../clients/load.mjs', options: { shape: 'viewers' }, seconds: 90, needs: ['ffmpeg'] },
+  churn: { module: '../clients/load.mjs', options: { shape: 'churn' }, seconds: 150, needs: ['ffmpeg'] },
 };
 
 const [name] = process.argv.slice(2);
