@@ -69,7 +69,7 @@ pub fn start(settings: &Settings, metrics: &Metrics, notices: mpsc::Sender<Notic
         let office = office.clone();
         std::thread::Builder::new()
             .name(format!("media-{at}"))
-            .spawn(move || thread::run(WorkerId(at as u8), &office, &socket, counters))
+            .spawn(move || thread::run(WorkerId(at as u8), &office, &socket, &counters))
     });
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     Ok(Media { handle: Handle::new(office), port, threads })
@@ -117,4 +117,4 @@ const ANY_V4: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const MAX_WORKERS: usize = 64;
 
 #[cfg(test)]
-mod tests {}
+mod tests;
