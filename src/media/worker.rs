@@ -185,7 +185,8 @@ impl Worker {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.armed = None;
                 self.session_timeout(key, now, out);
-                self.arm(key);
+                // Whatever a session thinks is due again at once must not hold up the others.
+                self.arm_not_before(key, now + MIN_PAUSE);
             }
         }
         self.close_bursts(now);
@@ -427,10 +428,16 @@ impl Worker {
 
     /// The session's own timer, moved to where it is due next.
     fn arm(&mut self, key: usize) {
+        if let Some(session) = self.sessions.get(key) {
+            self.arm_not_before(key, session.created);
+        }
+    }
+
+    fn arm_not_before(&mut self, key: usize, earliest: Instant) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let next = session.next_timeout();
+        let next = session.next_timeout().max(earliest);
         if session.armed == Some(next) {
             return;
         }
@@ -470,10 +477,12 @@ impl Worker {
 const HANDSHAKES_PER_TURN: usize = 3;
 /// Waiting handshake datagrams; clients repeat theirs.
 const MAX_HANDSHAKES: usize = 4096;
+/// Between two looks at one session's timers.
+const MIN_PAUSE: Duration = Duration::from_millis(1);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a worker remembers that an address is another's.
 const FORGET_INTERVAL: Duration = Duration::from_secs(30);
 const MAX_ADDRESSES: usize = 1 << 20;
 
 #[cfg(test)]
-mod tests {}
+mod tests;

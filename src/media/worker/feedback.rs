@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Count, Worker};
+use crate::media::egress::Egress;
 use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
 use crate::media::session::{Half, REPORT_INTERVAL};
@@ -39,7 +40,8 @@ impl Worker {
             return;
         };
         self.scratch.clear();
-        ingress.feedback(now, &mut self.scratch);
+        let requests = ingress.feedback(now, &mut self.scratch);
+        self.counters.add(Count::KeyframesAsked, requests);
         self.send_rtcp(key, out);
     }
 
@@ -97,7 +99,6 @@ impl Worker {
                 self.timers.remove(&(armed, presenter));
             }
             self.timers.insert((now, presenter));
-            self.counters.add(Count::KeyframesAsked, 1);
         }
     }
 
@@ -157,7 +158,9 @@ impl Worker {
                 }
             }
             rtcp::Event::Pli { about } | rtcp::Event::Fir { about } => {
-                if let Some((_, egress)) = viewer.egresses().find(|(_, e)| e.ssrc == about) {
+                // Chromium asks about 0 before it has got anything.
+                let is_meant = |(kind, e): &(Kind, &Egress)| *kind == Kind::Video && (e.ssrc == about || about == 0);
+                if let Some((_, egress)) = viewer.egresses().find(is_meant) {
                     wants_keyframe = Some(egress.layer().unwrap_or(egress.wanted));
                 }
             }
