@@ -59,6 +59,8 @@ pub struct Worker {
     flights: Vec<BytesMut>,
     /// The session whose state is being worked on; ended if that panics.
     current: Option<usize>,
+    /// The stream whose burst is being sent; if that panics, it is the fault of the viewer served last.
+    delivering: Option<usize>,
     /// Letters to other workers, to be posted.
     pub outgoing: Vec<(WorkerId, Mail)>,
     /// News for control, to be told.
@@ -101,6 +103,7 @@ impl Worker {
             scratch: Vec::new(),
             flights: Vec::new(),
             current: None,
+            delivering: None,
             outgoing: Vec::new(),
             notices: Vec::new(),
             randomness,
@@ -213,6 +216,11 @@ impl Worker {
         self.run = Run::default();
         self.scratch.clear();
         self.flights.clear();
+        if let Some(stream) = self.delivering.take() {
+            // The burst goes on behind the viewer that it stopped at.
+            self.current = self.streams.get(stream).and_then(Stream::served_last);
+            self.busy.push_front(stream);
+        }
         if let Some(key) = self.current.take() {
             self.drop_session(key, CloseReason::Panicked, now, out);
         }

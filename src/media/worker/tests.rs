@@ -1,6 +1,10 @@
 //! Whole workers in virtual time: real STUN, DTLS and SRTP on both ends, a seeded network between them, no sockets.
 
+mod bursts;
 mod client;
 mod loss;
+mod numbering;
 mod presenter;
+mod reports;
 mod rig;
+mod simulcast;
