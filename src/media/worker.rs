@@ -9,22 +9,22 @@ use bytes::BytesMut;
 use slab::Slab;
 
 use super::clock::WallClock;
-use super::lobby::{Known, Lobby, Parked};
+use super::lobby::Lobby;
 use super::mail::{Datagram, Mail};
 use super::outbox::{Outbox, Run};
 use super::session::{Half, Session};
 use super::stream::Stream;
 use super::{CloseReason, Notice, SessionId, StreamId, Summary, WorkerId};
 use crate::metrics::{Count, WorkerCounters};
+use crate::peer::Event;
 use crate::peer::dtls::Identity;
-use crate::peer::ice::{Checked, Path};
-use crate::peer::{Event, Peer};
+use crate::peer::ice::Path;
 use crate::wire::Protocol;
-use crate::wire::stun::Message;
 
 mod close;
 mod feedback;
 mod media;
+mod paths;
 
 /// What all workers share.
 pub struct Shared {
@@ -118,9 +118,10 @@ impl Worker {
             self.counters.add(Count::DropUnclassified, 1);
             return;
         };
-        match self.by_address.get(&path.remote) {
-            Some(Owner::Here(key)) => self.session_datagram(*key, protocol, bytes, path, arrived, now, out),
-            Some(Owner::There(worker)) => self.forward(*worker, bytes, path, arrived),
+        match self.by_address.get(&path.remote).copied() {
+            _ if protocol == Protocol::Stun => self.stun(bytes, path, now, out),
+            Some(Owner::Here(key)) => self.session_datagram(key, protocol, bytes, path, arrived, now, out),
+            Some(Owner::There(worker)) => self.forward(worker, bytes, path, arrived),
             None => self.stranger(protocol, bytes, path, arrived, now, out),
         }
     }
@@ -143,15 +144,13 @@ impl Worker {
                 let Some(protocol) = Protocol::of(&bytes) else {
                     return;
                 };
-                match self.by_address.get(&from) {
+                match self.by_address.get(&from).copied() {
+                    _ if protocol == Protocol::Stun => self.stun(&bytes, path, now, out),
                     Some(Owner::Here(key)) => {
-                        self.session_datagram(*key, protocol, &mut bytes, path, arrived, now, out);
+                        self.session_datagram(key, protocol, &mut bytes, path, arrived, now, out);
                     }
                     // The session has moved on; it must not go round in circles.
-                    Some(Owner::There(_)) | None if protocol != Protocol::Stun => {
-                        self.counters.add(Count::DropUnvalidated, 1);
-                    }
-                    Some(Owner::There(_)) | None => self.stun_by_ufrag(&bytes, path, now, out),
+                    Some(Owner::There(_)) | None => self.counters.add(Count::DropUnvalidated, 1),
                 }
             }
             Mail::Packets { stream, packets } => self.take_mailed(stream, packets, now),
@@ -170,7 +169,8 @@ impl Worker {
             let Some((key, id, mut datagram)) = self.handshakes.pop_front() else {
                 break;
             };
-            if self.sessions.get(key).is_some_and(|s| s.id == id) {
+            if let Some(session) = self.sessions.get_mut(key).filter(|s| s.id == id) {
+                session.waiting_dtls -= 1;
                 let path = Path { remote: datagram.from, local: datagram.to };
                 self.dtls(key, &mut datagram.bytes, path, now, out);
             }
@@ -231,90 +231,7 @@ impl Worker {
         self.by_id.len()
     }
 
-    fn stranger(
-        &mut self,
-        protocol: Protocol,
-        bytes: &mut [u8],
-        path: Path,
-        arrived: Instant,
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
-        if protocol == Protocol::Stun {
-            return self.stun_by_ufrag(bytes, path, now, out);
-        }
-        match self.shared.lobby.datagram(self.id, protocol, path.remote) {
-            Known::No | Known::Answered => self.counters.add(Count::DropUnvalidated, 1),
-            Known::Of(worker) if worker == self.id => self.counters.add(Count::DropUnvalidated, 1),
-            Known::Of(worker) => {
-                self.remember(path.remote, worker);
-                self.forward(worker, bytes, path, arrived);
-            }
-            Known::Yours(parked) => {
-                let key = self.adopt(*parked, now, out);
-                self.session_datagram(key, protocol, bytes, path, arrived, now, out);
-            }
-        }
-    }
-
-    /// A check from an address that no session here has been checked from.
-    fn stun_by_ufrag(&mut self, bytes: &[u8], path: Path, now: Instant, out: &mut impl Outbox) {
-        let Some(message) = Message::parse(bytes) else {
-            return self.counters.add(Count::DropStun, 1);
-        };
-        let ours = message.ufrags().and_then(|(ufrag, _)| self.by_ufrag.get(ufrag).copied());
-        if let Some(key) = ours {
-            return self.check(key, bytes, path, now, out);
-        }
-        self.scratch.clear();
-        let known = self.shared.lobby.check(self.id, &message, path, now, &mut self.scratch);
-        if !self.scratch.is_empty() {
-            out.send(path, &self.scratch, self.scratch.len());
-        }
-        match known {
-            Known::No => self.counters.add(Count::DropStun, 1),
-            Known::Answered => {}
-            Known::Of(worker) if worker == self.id => self.counters.add(Count::DropStun, 1),
-            Known::Of(worker) => self.forward(worker, bytes, path, now),
-            Known::Yours(parked) => {
-                self.adopt(*parked, now, out);
-            }
-        }
-    }
-
-    /// Makes a parked session ours.
-    fn adopt(&mut self, parked: Parked, now: Instant, out: &mut impl Outbox) -> usize {
-        let Parked { spec, ice, .. } = parked;
-        let addresses: Vec<_> = ice.addresses().collect();
-        let stream = self.stream(&spec.route);
-        let negotiated = spec.negotiated;
-        let key = self.sessions.insert(Session {
-            id: spec.id,
-            role: spec.role,
-            stream,
-            ufrag: spec.local_ice.ufrag.clone(),
-            peer: Peer::new(ice, negotiated.dtls, negotiated.fingerprints),
-            half: Half::Connecting { sections: negotiated.sections },
-            created: spec.created,
-            last_heard: now,
-            armed: None,
-            summary: Summary::default(),
-        });
-        self.by_id.insert(spec.id, key);
-        self.by_ufrag.insert(spec.local_ice.ufrag, key);
-        for address in addresses {
-            self.by_address.insert(address, Owner::Here(key));
-        }
-
-        let begun = self.sessions[key].peer.begin(&self.shared.identity, now, &mut self.flights);
-        self.send_flights(key, out);
-        if begun.is_err() {
-            self.end(key, CloseReason::HandshakeFailed, now, out);
-        }
-        self.arm(key);
-        key
-    }
-
+    #[expect(clippy::too_many_arguments, reason = "a datagram with its envelope, and when and where it is worked on")]
     fn session_datagram(
         &mut self,
         key: usize,
@@ -327,7 +244,8 @@ impl Worker {
     ) {
         self.current = Some(key);
         match protocol {
-            Protocol::Stun => self.check(key, bytes, path, now, out),
+            // Checks go by their user name, whatever address they come from.
+            Protocol::Stun => {}
             Protocol::Dtls => {
                 if self.handshakes.len() >= MAX_HANDSHAKES {
                     // The peer sends it again.
@@ -336,46 +254,18 @@ impl Worker {
                     let id = self.sessions[key].id;
                     let datagram = Datagram { bytes: bytes.to_vec(), from: path.remote, to: path.local, arrived };
                     self.handshakes.push_back((key, id, datagram));
+                    self.sessions[key].waiting_dtls += 1;
                 }
             }
-            Protocol::Rtp => self.rtp(key, bytes, arrived, now),
+            Protocol::Rtp => {
+                self.finish_handshake(key, now, out);
+                if self.sessions.contains(key) {
+                    self.rtp(key, bytes, arrived, now);
+                }
+            }
             Protocol::Rtcp => self.rtcp(key, bytes, now, out),
         }
         self.current = None;
-    }
-
-    fn check(&mut self, key: usize, bytes: &[u8], path: Path, now: Instant, out: &mut impl Outbox) {
-        let Some(message) = Message::parse(bytes) else {
-            return self.counters.add(Count::DropStun, 1);
-        };
-        let session = &mut self.sessions[key];
-        self.scratch.clear();
-        if matches!(session.half, Half::Closing(_)) {
-            session.peer.ice.forbid(&message, &mut self.scratch);
-        } else {
-            match session.peer.ice.check(&message, path, now, &mut self.scratch) {
-                Checked::Ignored => self.counters.add(Count::DropStun, 1),
-                Checked::Refused => {}
-                Checked::Answered { new_address, evicted, .. } => {
-                    session.last_heard = now;
-                    if new_address {
-                        self.by_address.insert(path.remote, Owner::Here(key));
-                        if let Some(evicted) = evicted {
-                            self.by_address.remove(&evicted);
-                        }
-                        self.shared.lobby.move_address(&session.ufrag, path.remote, evicted);
-                    }
-                    if let (Half::Viewer { at, .. }, Some(selected)) = (&session.half, session.peer.ice.selected())
-                        && let Some(viewer) = self.streams[session.stream].viewers.get_mut(*at)
-                    {
-                        viewer.path = selected;
-                    }
-                }
-            }
-        }
-        if !self.scratch.is_empty() {
-            out.send(path, &self.scratch, self.scratch.len());
-        }
     }
 
     fn dtls(&mut self, key: usize, bytes: &mut [u8], path: Path, now: Instant, out: &mut impl Outbox) {
@@ -402,6 +292,26 @@ impl Worker {
             self.arm(key);
         }
         self.current = None;
+    }
+
+    /// Media right behind the last handshake datagram is worth waiting for: it begins with a key frame.
+    fn finish_handshake(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
+        while let Some(session) = self.sessions.get_mut(key)
+            && session.waiting_dtls > 0
+            && matches!(session.half, Half::Connecting { .. })
+        {
+            let id = session.id;
+            let is_its = |(k, i, _): &(usize, SessionId, Datagram)| (*k, *i) == (key, id);
+            let Some((_, _, mut datagram)) =
+                self.handshakes.iter().position(is_its).and_then(|at| self.handshakes.remove(at))
+            else {
+                return;
+            };
+            session.waiting_dtls -= 1;
+            let path = Path { remote: datagram.from, local: datagram.to };
+            self.dtls(key, &mut datagram.bytes, path, now, out);
+        }
+        self.current = Some(key);
     }
 
     fn session_timeout(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
@@ -468,17 +378,6 @@ impl Worker {
             }
         }
     }
-
-    fn remember(&mut self, address: SocketAddr, worker: WorkerId) {
-        if self.by_address.len() < MAX_ADDRESSES {
-            self.by_address.insert(address, Owner::There(worker));
-        }
-    }
-
-    fn forward(&mut self, worker: WorkerId, bytes: &[u8], path: Path, arrived: Instant) {
-        let datagram = Datagram { bytes: bytes.to_vec(), from: path.remote, to: path.local, arrived };
-        self.outgoing.push((worker, Mail::Stray(datagram)));
-    }
 }
 
 /// At about 0.3 ms each.
@@ -490,7 +389,6 @@ const MIN_PAUSE: Duration = Duration::from_millis(1);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a worker remembers that an address is another's.
 const FORGET_INTERVAL: Duration = Duration::from_secs(30);
-const MAX_ADDRESSES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests;

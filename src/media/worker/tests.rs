@@ -2,9 +2,12 @@
 
 mod bursts;
 mod client;
+mod ends;
 mod loss;
 mod numbering;
+mod paths;
 mod presenter;
 mod reports;
 mod rig;
 mod simulcast;
+mod start;
