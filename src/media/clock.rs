@@ -36,7 +36,7 @@ pub struct Sync {
 impl Sync {
     /// The RTP timestamp at another moment.
     pub fn rtp_at(&self, ntp: u64, clock_rate: u32) -> u32 {
-        let elapsed = ntp.wrapping_sub(self.ntp) as i64;
+        let elapsed = ntp.wrapping_sub(self.ntp).cast_signed();
         let ticks = (i128::from(elapsed) * i128::from(clock_rate)) >> 32;
         self.rtp.wrapping_add(ticks as u32)
     }
@@ -59,9 +59,10 @@ mod tests {
         let base = Instant::now();
         let clock = WallClock::new(base, Duration::from_millis(1_500));
         let sync = Sync { rtp: u32::MAX - 10, ntp: clock.ntp(base) };
+        let before = base.checked_sub(Duration::from_secs(1)).expect("the machine runs for a second");
 
         assert_eq!(clock.ntp(base), (NTP_TO_UNIX + 1) << 32 | 1 << 31);
         assert_eq!(sync.rtp_at(clock.ntp(base + Duration::from_secs(1)), 90_000), 89_989);
-        assert_eq!(sync.rtp_at(clock.ntp(base - Duration::from_secs(1)), 48_000), sync.rtp.wrapping_sub(48_000));
+        assert_eq!(sync.rtp_at(clock.ntp(before), 48_000), sync.rtp.wrapping_sub(48_000));
     }
 }

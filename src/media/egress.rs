@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::outbox::{Outbox, Run};
-use super::packet::Packet;
+use super::packet::{Packet, Source};
 use crate::peer::ice::Path;
 use crate::peer::srtp::RtpSealer;
 use crate::wire::rtp;
@@ -150,31 +150,28 @@ impl Egress {
         };
         let timestamp = packet.timestamp.wrapping_add(stretch.timestamp_shift);
         let orientation = self.orientation(packet);
-        match (&mut self.rtx, stretch.rtx_payload_type) {
-            (Some(rtx), Some(payload_type)) => {
-                rtx.seq += 1;
-                let (ssrc, rtx_seq) = (rtx.ssrc, rtx.seq);
-                let len = sealed_len(orientation.is_some(), packet.payload.len() + OSN_LEN, sealer);
-                run.push(out, path, len, |buf| {
-                    let start = buf.len();
-                    write(buf, packet.marker, payload_type, rtx_seq as u16, timestamp, ssrc, orientation);
-                    let header_len = buf.len() - start;
-                    buf.extend_from_slice(&(seq as u16).to_be_bytes());
-                    buf.extend_from_slice(&packet.payload);
-                    seal(sealer, buf, start, header_len, ssrc, rtx_seq);
-                });
-            }
-            _ => {
-                let ssrc = self.ssrc;
-                let len = sealed_len(orientation.is_some(), packet.payload.len(), sealer);
-                run.push(out, path, len, |buf| {
-                    let start = buf.len();
-                    write(buf, packet.marker, stretch.payload_type, seq as u16, timestamp, ssrc, orientation);
-                    let header_len = buf.len() - start;
-                    buf.extend_from_slice(&packet.payload);
-                    seal(sealer, buf, start, header_len, ssrc, seq);
-                });
-            }
+        if let (Some(rtx), Some(payload_type)) = (&mut self.rtx, stretch.rtx_payload_type) {
+            rtx.seq += 1;
+            let (ssrc, rtx_seq) = (rtx.ssrc, rtx.seq);
+            let len = sealed_len(orientation.is_some(), packet.payload.len() + OSN_LEN, sealer);
+            run.push(out, path, len, |buf| {
+                let start = buf.len();
+                write(buf, packet.marker, payload_type, rtx_seq as u16, timestamp, ssrc, orientation);
+                let header_len = buf.len() - start;
+                buf.extend_from_slice(&(seq as u16).to_be_bytes());
+                buf.extend_from_slice(&packet.payload);
+                seal(sealer, buf, start, header_len, ssrc, rtx_seq);
+            });
+        } else {
+            let ssrc = self.ssrc;
+            let len = sealed_len(orientation.is_some(), packet.payload.len(), sealer);
+            run.push(out, path, len, |buf| {
+                let start = buf.len();
+                write(buf, packet.marker, stretch.payload_type, seq as u16, timestamp, ssrc, orientation);
+                let header_len = buf.len() - start;
+                buf.extend_from_slice(&packet.payload);
+                seal(sealer, buf, start, header_len, ssrc, seq);
+            });
         }
     }
 
@@ -188,11 +185,12 @@ impl Egress {
         std::iter::once(self.ssrc).chain(self.rtx.as_ref().map(|rtx| rtx.ssrc))
     }
 
-    /// Is this viewer waiting for a key frame of this layer of this presentation?
-    pub fn awaits(&self, presentation: u64, layer: u8) -> bool {
+    /// Is this viewer waiting for a key frame of this source? Not if it could not show it.
+    pub fn awaits(&self, source: &Source) -> bool {
         self.section.kind == Kind::Video
-            && layer == self.wanted
-            && self.run.as_ref().is_none_or(|run| run.presentation != presentation || run.layer != layer)
+            && source.layer == self.wanted
+            && (self.run.as_ref()).is_none_or(|r| r.presentation != source.presentation || r.layer != source.layer)
+            && pick_format(&self.section, &source.format).is_some()
     }
 
     /// Begins a new stretch with this packet, if it may.
@@ -293,4 +291,4 @@ const MAX_PAST: usize = 4;
 const ONE_FRAME: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
-mod tests {}
+mod tests;

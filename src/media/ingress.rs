@@ -1,18 +1,23 @@
 //! What one presenter sends: opened, told apart by source, stripped of what is only between it and us, and reported on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+mod feedback;
+mod padding;
+
+use self::feedback::{FEEDBACK_INTERVAL, REPORT_INTERVAL, RoundTrip};
+use self::padding::Padding;
 use super::clock::{Sync, WallClock};
 use super::gate::Gate;
 use super::packet::{Packet, Source};
 use crate::peer::srtp::{RtpOpener, SrtpError};
 use crate::wire::keyframe::starts_keyframe;
-use crate::wire::rtcp::{self, Arrivals, Losses, Statistics};
+use crate::wire::rtcp::{Arrivals, Losses, Statistics};
 use crate::wire::rtp::{self, Header};
-use crate::wire::sdp::{Format, Kind, Section};
+use crate::wire::sdp::{Kind, Section};
 use crate::wire::seq::Extender;
 
 /// The receiving side of a presenter's session.
@@ -21,6 +26,8 @@ pub struct Ingress {
     sections: Vec<Section>,
     presentation: u64,
     lanes: Vec<Lane>,
+    /// Sources that the presenter has replaced; as many as the SRTP session opens at most.
+    retired: Vec<u32>,
     next_source: u64,
     arrivals: Option<Arrivals>,
     /// Any media SSRC of the transport, for feedback about all of it.
@@ -47,6 +54,7 @@ struct Lane {
     extender: Extender,
     statistics: Statistics,
     losses: Losses,
+    round_trip: RoundTrip,
     padding: Padding,
     gate: Gate,
     sync: Option<Sync>,
@@ -87,6 +95,7 @@ impl Ingress {
             sections,
             presentation,
             lanes: Vec::new(),
+            retired: Vec::new(),
             next_source: 0,
             arrivals: transport_cc.then(|| Arrivals::new(ssrc)),
             about: 0,
@@ -158,47 +167,6 @@ impl Ingress {
         }
     }
 
-    /// Appends what is due to be said to the presenter: reports, NACKs, key frame requests, congestion feedback.
-    pub fn feedback(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let mut body = Vec::new();
-        self.ask_again(now, &mut body);
-        self.ask_for_keyframes(now, &mut body);
-        if self.feedback_at <= now {
-            self.feedback_at = now + FEEDBACK_INTERVAL;
-            if let Some(arrivals) = &mut self.arrivals
-                && arrivals.pending()
-            {
-                arrivals.write(&mut body, self.about);
-            }
-        }
-        let report = self.report_at <= now;
-        if body.is_empty() && !report {
-            return;
-        }
-
-        // A compound packet begins with a report (RFC 3550 §6.1), even an empty one.
-        let mut receptions = Vec::new();
-        if report {
-            let lanes = self.lanes.iter_mut().filter(|l| l.packets > 0 && !l.is_rtx).take(MAX_RECEPTIONS);
-            receptions.extend(lanes.map(|l| l.statistics.reception(l.ssrc, now)));
-        }
-        rtcp::write_receiver_report(out, self.ssrc, &receptions);
-        if report {
-            rtcp::write_cname(out, self.ssrc, CNAME);
-            self.write_remb(now, &receptions, &mut body);
-            self.report_at = now + REPORT_INTERVAL;
-        }
-        out.extend_from_slice(&body);
-    }
-
-    /// When [`Ingress::feedback`] is due.
-    pub fn next_timeout(&self) -> Instant {
-        let pending = self.arrivals.as_ref().is_some_and(Arrivals::pending);
-        let feedback = pending.then_some(self.feedback_at);
-        let lanes = self.lanes.iter().flat_map(|l| [l.losses.next(), l.gate.next()]);
-        lanes.chain([feedback]).flatten().fold(self.report_at, Instant::min)
-    }
-
     /// Packets, payload bytes, lost, asked for again.
     pub fn totals(&self) -> (u64, u64, u64, u64) {
         self.lanes.iter().filter(|l| !l.is_rtx).fold((0, 0, 0, 0), |sum, l| {
@@ -223,36 +191,37 @@ impl Ingress {
         let section = &self.sections[self.lanes[at].section];
         let format =
             (section.formats.iter()).find(|f| f.payload_type == header.payload_type).ok_or(Dropped::Unknown)?;
-        let (kind, codec, is_nacked) = (section.kind, format.codec, format.feedback.nack);
+        let (kind, codec) = (section.kind, format.codec);
         let orientation = section.extensions.orientation;
 
-        let is_same = |s: &Arc<Source>| s.format.payload_type == header.payload_type;
-        let is_new_source = !self.lanes[at].source.as_ref().is_some_and(is_same);
+        let lane = &mut self.lanes[at];
+        let newest = lane.extender.newest();
+        let seq = lane.extender.extend(header.sequence);
+        let is_new_source = lane.source.as_ref().is_none_or(|s| s.format.payload_type != header.payload_type);
         if is_new_source {
             if self.next_source >= MAX_CHANGES {
                 return Err(Dropped::Unknown);
             }
+            if newest.is_some_and(|newest| seq <= newest) {
+                // Late, from before the presenter changed its codec: what it sends now goes on.
+                return Err(Dropped::Unknown);
+            }
             self.next_source += 1;
             let id = self.presentation << SOURCE_BITS | self.next_source;
-            let (presentation, layer) = (self.presentation, self.lanes[at].layer);
-            let source = Source { id, presentation, kind, layer, format: format.clone() };
-            self.lanes[at].source = Some(Arc::new(source));
+            let (presentation, layer) = (self.presentation, lane.layer);
+            lane.source = Some(Arc::new(Source { id, presentation, kind, layer, format: format.clone() }));
         }
-
-        let lane = &mut self.lanes[at];
-        let seq = lane.extender.extend(header.sequence);
-        // What nobody may be asked for again must not be waited for either.
-        if is_nacked {
+        if format.feedback.nack {
             lane.losses.arrived(seq, arrived);
+            if let Some(wait) = lane.round_trip.arrived(seq, arrived) {
+                lane.losses.set_round_trip(wait);
+            }
         }
         if in_order {
             lane.statistics.arrived(seq, header.timestamp, arrived);
         }
         if payload.is_empty() {
-            // Behind a packet that has gone out under its number there is no closing up any more.
-            if lane.extender.newest() == Some(seq) {
-                lane.padding.drop(seq);
-            }
+            lane.padding.drop(seq);
             return Err(Dropped::Padding);
         }
         if payload.len() > MAX_PAYLOAD {
@@ -270,7 +239,7 @@ impl Ingress {
         });
         let packet = Packet {
             source,
-            seq: lane.padding.closed(seq),
+            seq: lane.padding.closed(seq).ok_or(Dropped::Unknown)?,
             timestamp: header.timestamp,
             marker: header.marker,
             keyframe,
@@ -286,16 +255,26 @@ impl Ingress {
         if let Some(at) = self.lanes.iter().position(|l| l.ssrc == header.ssrc) {
             return Some(at);
         }
+        if self.retired.contains(&header.ssrc) {
+            // Late: it must not displace the source that came after it.
+            return None;
+        }
         let (section, layer, is_rtx) = self.identify(header, plain)?;
         if self.lanes.len() >= MAX_LANES {
             return None;
         }
         // A presenter that changes its SSRC goes on under the new one.
-        self.lanes.retain(|l| !(l.section == section && l.layer == layer && l.is_rtx == is_rtx));
+        let is_before = |l: &&Lane| l.section == section && l.layer == layer && l.is_rtx == is_rtx;
+        if let Some(before) = self.lanes.iter().find(is_before).map(|l| l.ssrc) {
+            self.lanes.retain(|l| l.ssrc != before);
+            self.retired.push(before);
+        }
         if self.about == 0 {
             self.about = header.ssrc;
         }
         let clock_rate = self.sections[section].formats.first().map_or(90_000, |f| f.clock_rate);
+        let (mut losses, round_trip) = (Losses::new(), RoundTrip::new());
+        losses.set_round_trip(round_trip.wait());
         self.lanes.push(Lane {
             ssrc: header.ssrc,
             section,
@@ -304,7 +283,8 @@ impl Ingress {
             source: None,
             extender: Extender::default(),
             statistics: Statistics::new(clock_rate),
-            losses: Losses::new(),
+            losses,
+            round_trip,
             padding: Padding::default(),
             gate: Gate::default(),
             sync: None,
@@ -367,139 +347,13 @@ impl Ingress {
             arrivals.record(u16::from_be_bytes(*number), micros);
         }
     }
-
-    fn ask_again(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let mut due = Vec::new();
-        for lane in self.lanes.iter_mut().filter(|l| !l.is_rtx) {
-            let is_nacked = lane.source.as_ref().is_some_and(|s| s.format.feedback.nack);
-            if !is_nacked || lane.losses.next().is_none_or(|at| at > now) {
-                continue;
-            }
-            due.clear();
-            lane.losses.due(now, &mut due);
-            if !due.is_empty() {
-                lane.asked += due.len() as u64;
-                let numbers: Vec<u16> = due.iter().map(|seq| *seq as u16).collect();
-                rtcp::write_nack(out, self.ssrc, lane.ssrc, &numbers);
-            }
-        }
-    }
-
-    fn ask_for_keyframes(&mut self, now: Instant, out: &mut Vec<u8>) {
-        for lane in self.lanes.iter_mut().filter(|l| !l.is_rtx) {
-            if !lane.gate.poll(now) {
-                continue;
-            }
-            let feedback = lane.source.as_ref().map(|s| s.format.feedback).unwrap_or_default();
-            if feedback.fir && !feedback.pli {
-                self.fir_seq = self.fir_seq.wrapping_add(1);
-                rtcp::write_fir(out, self.ssrc, lane.ssrc, self.fir_seq);
-            } else {
-                rtcp::write_pli(out, self.ssrc, lane.ssrc);
-            }
-        }
-    }
-
-    /// Without transport-wide feedback the presenter follows our estimate: what comes through may grow by half a
-    /// second, less where packets get lost (draft-alvestrand-rmcat-remb-03 §2).
-    fn write_remb(&mut self, now: Instant, receptions: &[rtcp::Reception], out: &mut Vec<u8>) {
-        let elapsed = now.saturating_duration_since(self.report_at) + REPORT_INTERVAL;
-        let rate = (u128::from(self.bytes_since_remb) * 8 * 1_000_000 / elapsed.as_micros().max(1)) as u64;
-        self.bytes_since_remb = 0;
-        let wants = self.lanes.iter().any(|l| l.source.as_ref().is_some_and(|s| s.format.feedback.remb));
-        if self.arrivals.is_some() || !wants {
-            return;
-        }
-        let worst = receptions.iter().map(|r| r.fraction_lost).max().unwrap_or(0);
-        let bitrate = if worst > LOSS_OF_10_PERCENT { rate * 85 / 100 } else { (rate * 3 / 2).max(REMB_FLOOR) };
-        let about: Vec<u32> = self.lanes.iter().filter(|l| !l.is_rtx).map(|l| l.ssrc).collect();
-        rtcp::write_remb(out, self.ssrc, bitrate, &about);
-    }
-
-    /// The format that a source was announced with, by kind and layer.
-    pub fn format(&self, source: u64) -> Option<&Format> {
-        self.lanes.iter().find_map(|l| l.source.as_ref().filter(|s| s.id == source).map(|s| &s.format))
-    }
-}
-
-/// Closes the numbering behind packets that only probe the bandwidth.
-#[derive(Debug, Default)]
-struct Padding {
-    /// All that were dropped, and the latest of them in order.
-    total: u64,
-    recent: Vec<u64>,
-}
-
-impl Padding {
-    fn drop(&mut self, seq: u64) {
-        let Err(at) = self.recent.binary_search(&seq) else {
-            return;
-        };
-        if self.recent.len() == MAX_RECENT_PADDING {
-            if at == 0 {
-                return;
-            }
-            self.recent.remove(0);
-            self.recent.insert(at - 1, seq);
-        } else {
-            self.recent.insert(at, seq);
-        }
-        self.total += 1;
-    }
-
-    fn closed(&self, seq: u64) -> u64 {
-        let later = self.recent.len() - self.recent.partition_point(|dropped| *dropped < seq);
-        seq - (self.total - later as u64).min(seq)
-    }
 }
 
 /// Sources of one presentation, in the low bits of a source's id.
 const SOURCE_BITS: u32 = 20;
-/// draft-holmer-rmcat-transport-wide-cc-extensions-01 leaves it to us; browsers expect 50–250 ms.
-const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-const MAX_RECEPTIONS: usize = 31;
-/// Two per layer and kind; as many as the SRTP session opens.
-const MAX_LANES: usize = 16;
-const MAX_RECENT_PADDING: usize = 64;
 /// Bytes: with our header and tag it fits into an Ethernet frame whatever it was sent in.
 const MAX_PAYLOAD: usize = 1400;
 /// Changes of format or SSRC in one session; each is news for everybody.
 const MAX_CHANGES: u64 = 1000;
-/// Of 256.
-const LOSS_OF_10_PERCENT: u8 = 26;
-/// Bits per second that a presenter may always try.
-const REMB_FLOOR: u64 = 1_500_000;
-const CNAME: &str = "tribune";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn padding_leaves_no_hole_in_the_numbering() {
-        let mut padding = Padding::default();
-
-        assert_eq!(padding.closed(100), 100);
-        padding.drop(101);
-        padding.drop(102);
-        padding.drop(102);
-        assert_eq!(padding.closed(103), 101);
-        assert_eq!(padding.closed(100), 100, "a late packet keeps its place");
-        padding.drop(105);
-
-        assert_eq!(padding.closed(104), 102);
-        assert_eq!(padding.closed(106), 103);
-    }
-
-    #[test]
-    fn much_padding_is_still_counted() {
-        let mut padding = Padding::default();
-
-        for seq in 1000..1500 {
-            padding.drop(seq);
-        }
-
-        assert_eq!(padding.closed(1500), 1000);
-    }
-}
+/// Two per layer and kind; as many as the SRTP session opens.
+const MAX_LANES: usize = 16;

@@ -24,14 +24,11 @@ pub struct Lobby {
 
 #[derive(Default)]
 struct State {
-    by_ufrag: HashMap<String, Place>,
+    /// By name fragment, apart from the claimed ones: there are few, and workers look through them often.
+    parked: HashMap<String, Box<Parked>>,
+    claimed: HashMap<String, WorkerId>,
     by_address: HashMap<SocketAddr, String>,
     by_id: HashMap<SessionId, String>,
-}
-
-enum Place {
-    Parked(Box<Parked>),
-    Claimed(WorkerId),
 }
 
 /// A session whose client has not shown up yet, or has only sent checks.
@@ -65,12 +62,13 @@ impl Lobby {
     pub fn park(&self, spec: SessionSpec) -> bool {
         let mut state = self.lock();
         let ufrag = spec.local_ice.ufrag.clone();
-        if state.by_ufrag.len() >= self.max_sessions || state.by_ufrag.contains_key(&ufrag) {
+        let is_taken = state.parked.contains_key(&ufrag) || state.claimed.contains_key(&ufrag);
+        if state.len() >= self.max_sessions || is_taken {
             return false;
         }
         let ice = Ice::new(&spec.local_ice, &spec.negotiated.remote_ice);
         state.by_id.insert(spec.id, ufrag.clone());
-        state.by_ufrag.insert(ufrag, Place::Parked(Box::new(Parked { spec, ice, first_check: None })));
+        state.parked.insert(ufrag, Box::new(Parked { spec, ice, first_check: None }));
         true
     }
 
@@ -81,24 +79,16 @@ impl Lobby {
         };
         let mut state = self.lock();
         let state = &mut *state;
-        match state.by_ufrag.get_mut(ufrag) {
-            None => Known::No,
-            Some(Place::Claimed(worker)) => Known::Of(*worker),
-            Some(Place::Parked(parked)) => {
-                let Checked::Answered { evicted, nominates, .. } = parked.ice.check(message, path, now, reply) else {
-                    return Known::No;
-                };
-                if let Some(evicted) = evicted {
-                    state.by_address.remove(&evicted);
-                }
-                state.by_address.insert(path.remote, ufrag.to_owned());
-                parked.first_check.get_or_insert(now);
-                if parked.spec.negotiated.dtls == DtlsRole::Client && nominates {
-                    return state.claim(ufrag, me);
-                }
-                Known::Answered
-            }
-        }
+        let Some(parked) = state.parked.get_mut(ufrag) else {
+            return state.owner(ufrag);
+        };
+        let Checked::Answered { evicted, nominates, .. } = parked.ice.check(message, path, now, reply) else {
+            return Known::No;
+        };
+        parked.first_check.get_or_insert(now);
+        let claims = parked.spec.negotiated.dtls == DtlsRole::Client && nominates;
+        state.move_address(ufrag, path.remote, evicted);
+        if claims { state.claim(ufrag, me) } else { Known::Answered }
     }
 
     /// A datagram other than STUN from an address that the worker knows no session for.
@@ -107,16 +97,12 @@ impl Lobby {
         let Some(ufrag) = state.by_address.get(&from).cloned() else {
             return Known::No;
         };
-        match state.by_ufrag.get(&ufrag) {
-            None => Known::No,
-            Some(Place::Claimed(worker)) => Known::Of(*worker),
-            Some(Place::Parked(parked)) => {
-                if protocol == Protocol::Dtls && parked.spec.negotiated.dtls == DtlsRole::Server {
-                    state.claim(&ufrag, me)
-                } else {
-                    Known::No
-                }
+        match state.parked.get(&ufrag) {
+            None => state.owner(&ufrag),
+            Some(parked) if protocol == Protocol::Dtls && parked.spec.negotiated.dtls == DtlsRole::Server => {
+                state.claim(&ufrag, me)
             }
+            Some(_) => Known::No,
         }
     }
 
@@ -155,35 +141,34 @@ impl Lobby {
 
     /// A claimed session passed a check from one more address, and maybe lost one for it.
     pub fn move_address(&self, ufrag: &str, added: SocketAddr, evicted: Option<SocketAddr>) {
-        let mut state = self.lock();
-        if let Some(evicted) = evicted
-            && state.by_address.get(&evicted).is_some_and(|u| u == ufrag)
-        {
-            state.by_address.remove(&evicted);
-        }
-        state.by_address.insert(added, ufrag.to_owned());
+        self.lock().move_address(ufrag, added, evicted);
     }
 
     /// A claimed session has ended.
     pub fn release(&self, session: SessionId, ufrag: &str, addresses: impl Iterator<Item = SocketAddr>) {
         let mut state = self.lock();
         for address in addresses {
-            if state.by_address.get(&address).is_some_and(|u| u == ufrag) {
-                state.by_address.remove(&address);
-            }
+            state.drop_address(ufrag, address);
         }
-        state.by_ufrag.remove(ufrag);
+        state.claimed.remove(ufrag);
         state.by_id.remove(&session);
     }
 
     /// Sessions, parked and claimed.
     pub fn len(&self) -> usize {
-        self.lock().by_ufrag.len()
+        self.lock().len()
     }
 
     /// Nobody is here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Everything that is kept, of sessions past and present.
+    #[cfg(test)]
+    pub fn traces(&self) -> usize {
+        let state = self.lock();
+        state.len() + state.by_address.len() + state.by_id.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -193,41 +178,47 @@ impl Lobby {
 }
 
 impl State {
+    fn len(&self) -> usize {
+        self.parked.len() + self.claimed.len()
+    }
+
+    fn owner(&self, ufrag: &str) -> Known {
+        self.claimed.get(ufrag).map_or(Known::No, |worker| Known::Of(*worker))
+    }
+
     fn claim(&mut self, ufrag: &str, by: WorkerId) -> Known {
-        match self.by_ufrag.get_mut(ufrag) {
-            None => Known::No,
-            Some(place) => match std::mem::replace(place, Place::Claimed(by)) {
-                Place::Parked(parked) => Known::Yours(parked),
-                Place::Claimed(owner) => {
-                    *place = Place::Claimed(owner);
-                    Known::Of(owner)
-                }
-            },
-        }
+        let Some((ufrag, parked)) = self.parked.remove_entry(ufrag) else {
+            return self.owner(ufrag);
+        };
+        self.claimed.insert(ufrag, by);
+        Known::Yours(parked)
     }
 
     fn remove_parked(&mut self, ufrag: &str) -> Option<Box<Parked>> {
-        if !matches!(self.by_ufrag.get(ufrag), Some(Place::Parked(_))) {
-            return None;
-        }
-        let Some(Place::Parked(parked)) = self.by_ufrag.remove(ufrag) else {
-            return None;
-        };
+        let parked = self.parked.remove(ufrag)?;
         for address in parked.ice.addresses() {
-            if self.by_address.get(&address).is_some_and(|u| u == ufrag) {
-                self.by_address.remove(&address);
-            }
+            self.drop_address(ufrag, address);
         }
         self.by_id.remove(&parked.spec.id);
         Some(parked)
     }
 
+    fn move_address(&mut self, ufrag: &str, added: SocketAddr, evicted: Option<SocketAddr>) {
+        if let Some(evicted) = evicted {
+            self.drop_address(ufrag, evicted);
+        }
+        self.by_address.insert(added, ufrag.to_owned());
+    }
+
+    /// Forgets an address, unless it is another session's by now.
+    fn drop_address(&mut self, ufrag: &str, address: SocketAddr) {
+        if self.by_address.get(&address).is_some_and(|u| u == ufrag) {
+            self.by_address.remove(&address);
+        }
+    }
+
     fn ufrags_where(&self, wanted: impl Fn(&Parked) -> bool) -> Vec<String> {
-        let parked = self.by_ufrag.iter().filter_map(|(ufrag, place)| match place {
-            Place::Parked(parked) => Some((ufrag, parked)),
-            Place::Claimed(_) => None,
-        });
-        parked.filter(|(_, parked)| wanted(parked)).map(|(ufrag, _)| ufrag.clone()).collect()
+        self.parked.iter().filter(|(_, parked)| wanted(parked)).map(|(ufrag, _)| ufrag.clone()).collect()
     }
 }
 
@@ -235,3 +226,6 @@ impl State {
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// A dual-stack client checks from several addresses at once; the nomination says which one it means.
 const CLAIM_AFTER: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

@@ -26,12 +26,12 @@ pub struct Session {
     pub half: Half,
     /// When its answer was made.
     pub created: Instant,
+    /// Its DTLS datagrams that wait for their turn.
+    pub waiting_dtls: usize,
     /// When something authentic came last.
     pub last_heard: Instant,
     /// The entry of this session in the worker's timers.
     pub armed: Option<Instant>,
-    /// Its DTLS datagrams that wait for their turn.
-    pub queued: u8,
     /// For its end.
     pub summary: Summary,
 }

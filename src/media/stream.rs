@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Route;
 use super::clock::{Sync, WallClock};
 use super::outbox::{Outbox, Run};
-use super::packet::{Packet, Ring};
+use super::packet::{Packet, Ring, Source};
 use super::viewer::{Delivered, Viewer};
 use crate::wire::sdp::Kind;
 
@@ -45,12 +45,10 @@ pub struct Track {
 /// One simulcast encoding of a track; audio and plain video have one.
 struct Layer {
     ring: Ring,
-    source: u64,
-    clock_rate: u32,
+    source: Option<Arc<Source>>,
     sync: Option<(u64, Sync)>,
-    newest: Option<(u32, Instant)>,
-    /// Highest number of the source.
-    newest_seq: u64,
+    /// The newest packet: its number, timestamp and arrival.
+    newest: Option<(u64, u32, Instant)>,
     /// Payload bytes in the current measuring interval.
     bytes: u64,
 }
@@ -133,13 +131,14 @@ impl Stream {
         let mut sum = Delivered::default();
         let end = self.viewers.len().min(self.next_viewer + most);
         let mut served = 0;
-        for viewer in &mut self.viewers[self.next_viewer.min(end)..end] {
+        for at in self.next_viewer..end {
             if out.is_full() {
                 break;
             }
-            self.next_viewer += 1;
             served += 1;
-            let delivered = viewer.deliver(self.sending.iter().map(AsRef::as_ref), run, out, now);
+            // Counted before it is served: if that panics, it is not its turn again.
+            self.next_viewer = at + 1;
+            let delivered = self.viewers[at].deliver(self.sending.iter().map(AsRef::as_ref), run, out, now);
             sum.packets += delivered.packets;
             sum.bytes += delivered.bytes;
         }
@@ -147,12 +146,6 @@ impl Stream {
             self.sending.clear();
         }
         (served, sum)
-    }
-
-    /// Gives up the burst on its way.
-    pub fn abandon(&mut self) {
-        self.sending.clear();
-        self.next_viewer = 0;
     }
 
     /// Adds a viewer; returns its index.
@@ -164,36 +157,50 @@ impl Stream {
         self.viewers.len() - 1
     }
 
-    /// Removes a viewer. The last viewer takes its index: the session that is to be told so is returned.
-    pub fn remove_viewer(&mut self, at: usize) -> Option<(Viewer, Option<usize>)> {
+    /// The session of the viewer that was served last.
+    pub fn served_last(&self) -> Option<usize> {
+        self.viewers.get(self.next_viewer.checked_sub(1)?).map(|v| v.session)
+    }
+
+    /// Removes a viewer. Others take its place: indices from there on that changed their session are returned.
+    pub fn remove_viewer(&mut self, at: usize) -> Option<(Viewer, [usize; 2])> {
         if at >= self.viewers.len() {
             return None;
         }
-        let last = self.viewers.len() - 1;
-        let removed = self.viewers.swap_remove(at);
-        if at < self.next_viewer && last >= self.next_viewer {
-            // A viewer that still waits for the burst took the place of one that has it: it misses this burst and
-            // asks for it again, as after any loss.
-            self.next_viewer = self.next_viewer.min(self.viewers.len());
+        if at >= self.next_viewer {
+            return Some((self.viewers.swap_remove(at), [at, at]));
         }
-        Some((removed, self.viewers.get(at).map(|v| v.session)))
+        // Those who have got the burst that is on its way stay in front of those who have not.
+        self.next_viewer -= 1;
+        self.viewers.swap(at, self.next_viewer);
+        Some((self.viewers.swap_remove(self.next_viewer), [at, self.next_viewer]))
     }
 
-    /// Chooses the layer that viewers get: the one that carries most. `true` when it changed, so that a key frame of
-    /// it is wanted.
+    /// Chooses the layer that viewers get: the one that carries most. `true` once per interval: then it is time to ask
+    /// for the key frame that viewers may be waiting for.
     pub fn choose_layer(&mut self, now: Instant) -> bool {
         let track = &mut self.tracks[Kind::Video as usize];
         let before = track.best;
-        track.measure(now);
-        if track.best == before {
+        if !track.measure(now) {
             return false;
         }
-        self.want_best_layer();
+        if track.best != before {
+            self.want_best_layer();
+        }
         true
     }
 
+    /// Does anybody here wait for a key frame of this presenter, and could show it?
+    pub fn awaits_keyframe(&self) -> Option<u8> {
+        let track = &self.tracks[Kind::Video as usize];
+        let source = track.layers.get(usize::from(track.best))?.source.as_ref()?;
+        let is_current = source.presentation == self.presentation;
+        let waiting = |v: &Viewer| v.video.as_ref().is_some_and(|e| e.awaits(source));
+        (is_current && self.viewers.iter().any(waiting)).then_some(track.best)
+    }
+
     fn want_best_layer(&mut self) {
-        let best = self.tracks[Kind::Video as usize].best;
+        let best = self.best_layer();
         for video in self.viewers.iter_mut().filter_map(|v| v.video.as_mut()) {
             video.wanted = best;
         }
@@ -210,19 +217,6 @@ impl Stream {
         true
     }
 
-    /// Does this viewer wait for a key frame? Says of which layer.
-    pub fn viewer_awaits(&self, at: usize) -> Option<u8> {
-        let video = self.viewers.get(at)?.video.as_ref()?;
-        video.awaits(self.presentation, video.wanted).then_some(video.wanted)
-    }
-
-    /// Does anybody here wait for a key frame of this presenter?
-    pub fn awaits_keyframe(&self) -> Option<u8> {
-        let best = self.tracks[Kind::Video as usize].best;
-        let waiting = |v: &Viewer| v.video.as_ref().is_some_and(|e| e.awaits(self.presentation, best));
-        self.viewers.iter().any(waiting).then_some(best)
-    }
-
     /// The layer that viewers get.
     pub fn best_layer(&self) -> u8 {
         self.tracks[Kind::Video as usize].best
@@ -231,7 +225,7 @@ impl Stream {
     /// Audio and video of the presenter have both told their clocks, so that they can be kept in step.
     pub fn is_in_sync(&self) -> bool {
         let mut layers = self.tracks.iter().flat_map(|t| &t.layers).filter(|l| l.newest.is_some()).peekable();
-        layers.peek().is_some() && layers.all(|l| l.sync.is_some_and(|(source, _)| source == l.source))
+        layers.peek().is_some() && layers.all(|l| l.sync.is_some_and(|(source, _)| l.is_of(source)))
     }
 
     /// Nothing of it is left on this worker.
@@ -255,46 +249,39 @@ impl Track {
 
     /// What a source's RTP clock reads now, by the presenter's own report or (`by_report` false) by its last packet.
     pub fn rtp_now(&self, source: u64, clock: &WallClock, now: Instant, by_report: bool) -> Option<u32> {
-        let layer = self.layers.iter().find(|l| l.source == source)?;
+        let layer = self.layers.iter().find(|l| l.is_of(source))?;
+        let clock_rate = layer.source.as_ref()?.format.clock_rate;
         if by_report {
             let (_, sync) = layer.sync.filter(|(s, _)| *s == source)?;
-            return Some(sync.rtp_at(clock.ntp(now), layer.clock_rate));
+            return Some(sync.rtp_at(clock.ntp(now), clock_rate));
         }
-        let (rtp, at) = layer.newest?;
-        Some(Sync { rtp, ntp: clock.ntp(at) }.rtp_at(clock.ntp(now), layer.clock_rate))
+        let (_, rtp, at) = layer.newest?;
+        Some(Sync { rtp, ntp: clock.ntp(at) }.rtp_at(clock.ntp(now), clock_rate))
     }
 
     fn take(&mut self, packet: &Arc<Packet>) -> bool {
         let (source, at) = (&packet.source, usize::from(packet.source.layer));
         while self.layers.len() <= at {
             let len = if source.kind == Kind::Video { VIDEO_RING } else { AUDIO_RING };
-            self.layers.push(Layer {
-                ring: Ring::new(len),
-                source: 0,
-                clock_rate: source.format.clock_rate,
-                sync: None,
-                newest: None,
-                newest_seq: 0,
-                bytes: 0,
-            });
+            self.layers.push(Layer { ring: Ring::new(len), source: None, sync: None, newest: None, bytes: 0 });
         }
         let layer = &mut self.layers[at];
         if layer.ring.get(source.id, packet.seq).is_some() {
             return false;
         }
-        if layer.source != source.id {
-            layer.source = source.id;
-            layer.clock_rate = source.format.clock_rate;
+        if !layer.is_of(source.id) {
+            layer.source = Some(source.clone());
             layer.newest = None;
-            layer.newest_seq = 0;
         }
-        if packet.seq + layer.ring.len() as u64 <= layer.newest_seq {
+        if layer.newest.is_some_and(|(newest, ..)| packet.seq + layer.ring.len() as u64 <= newest) {
             // So late that it may have been here before: a number must not be sealed twice with other bytes.
             return false;
         }
-        layer.newest_seq = layer.newest_seq.max(packet.seq);
         layer.bytes += packet.payload.len() as u64;
-        layer.newest = Some((packet.timestamp, packet.received_at));
+        // The arrival of a late or repaired packet says nothing of the time that it is from.
+        if layer.newest.is_none_or(|(seq, ..)| seq < packet.seq) {
+            layer.newest = Some((packet.seq, packet.timestamp, packet.received_at));
+        }
         layer.ring.insert(packet.clone());
         true
     }
@@ -309,10 +296,11 @@ impl Track {
         }
     }
 
-    fn measure(&mut self, now: Instant) {
+    /// Looks once per interval which layer carries most; `true` when it has.
+    fn measure(&mut self, now: Instant) -> bool {
         let since = *self.measured_at.get_or_insert(now);
-        if now.duration_since(since) < MEASURE_INTERVAL {
-            return;
+        if now.saturating_duration_since(since) < MEASURE_INTERVAL {
+            return false;
         }
         self.measured_at = Some(now);
         let current = self.layers.get(usize::from(self.best)).map_or(0, |l| l.bytes);
@@ -325,6 +313,13 @@ impl Track {
         for layer in &mut self.layers {
             layer.bytes = 0;
         }
+        true
+    }
+}
+
+impl Layer {
+    fn is_of(&self, source: u64) -> bool {
+        self.source.as_ref().is_some_and(|s| s.id == source)
     }
 }
 

@@ -9,22 +9,22 @@ use bytes::BytesMut;
 use slab::Slab;
 
 use super::clock::WallClock;
-use super::lobby::{Known, Lobby, Parked};
+use super::lobby::Lobby;
 use super::mail::{Datagram, Mail};
 use super::outbox::{Outbox, Run};
 use super::session::{Half, Session};
 use super::stream::Stream;
 use super::{CloseReason, Notice, SessionId, StreamId, Summary, WorkerId};
 use crate::metrics::{Count, WorkerCounters};
+use crate::peer::Event;
 use crate::peer::dtls::Identity;
-use crate::peer::ice::{Checked, Path};
-use crate::peer::{Event, Peer};
+use crate::peer::ice::Path;
 use crate::wire::Protocol;
-use crate::wire::stun::Message;
 
 mod close;
 mod feedback;
 mod media;
+mod paths;
 
 /// What all workers share.
 pub struct Shared {
@@ -59,6 +59,8 @@ pub struct Worker {
     flights: Vec<BytesMut>,
     /// The session whose state is being worked on; ended if that panics.
     current: Option<usize>,
+    /// The stream whose burst is being sent; if that panics, it is the fault of the viewer served last.
+    delivering: Option<usize>,
     /// Letters to other workers, to be posted.
     pub outgoing: Vec<(WorkerId, Mail)>,
     /// News for control, to be told.
@@ -101,6 +103,7 @@ impl Worker {
             scratch: Vec::new(),
             flights: Vec::new(),
             current: None,
+            delivering: None,
             outgoing: Vec::new(),
             notices: Vec::new(),
             randomness,
@@ -115,13 +118,10 @@ impl Worker {
             self.counters.add(Count::DropUnclassified, 1);
             return;
         };
-        if protocol == Protocol::Stun {
-            // A check names its session; its address may be that of an older one.
-            return self.stun(bytes, path, now, out);
-        }
-        match self.by_address.get(&path.remote) {
-            Some(Owner::Here(key)) => self.session_datagram(*key, protocol, bytes, path, arrived, now, out),
-            Some(Owner::There(worker)) => self.forward(*worker, bytes, path, arrived),
+        match self.by_address.get(&path.remote).copied() {
+            _ if protocol == Protocol::Stun => self.stun(bytes, path, now, out),
+            Some(Owner::Here(key)) => self.session_datagram(key, protocol, bytes, path, arrived, now, out),
+            Some(Owner::There(worker)) => self.forward(worker, bytes, path, arrived),
             None => self.stranger(protocol, bytes, path, arrived, now, out),
         }
     }
@@ -144,15 +144,13 @@ impl Worker {
                 let Some(protocol) = Protocol::of(&bytes) else {
                     return;
                 };
-                match self.by_address.get(&from) {
-                    Some(Owner::Here(key)) if protocol != Protocol::Stun => {
-                        self.session_datagram(*key, protocol, &mut bytes, path, arrived, now, out);
+                match self.by_address.get(&from).copied() {
+                    _ if protocol == Protocol::Stun => self.stun(&bytes, path, now, out),
+                    Some(Owner::Here(key)) => {
+                        self.session_datagram(key, protocol, &mut bytes, path, arrived, now, out);
                     }
                     // The session has moved on; it must not go round in circles.
-                    Some(Owner::Here(_) | Owner::There(_)) | None if protocol != Protocol::Stun => {
-                        self.counters.add(Count::DropUnvalidated, 1);
-                    }
-                    Some(Owner::Here(_) | Owner::There(_)) | None => self.stun(&bytes, path, now, out),
+                    Some(Owner::There(_)) | None => self.counters.add(Count::DropUnvalidated, 1),
                 }
             }
             Mail::Packets { stream, packets } => self.take_mailed(stream, packets, now),
@@ -172,7 +170,7 @@ impl Worker {
                 break;
             };
             if let Some(session) = self.sessions.get_mut(key).filter(|s| s.id == id) {
-                session.queued -= 1;
+                session.waiting_dtls -= 1;
                 let path = Path { remote: datagram.from, local: datagram.to };
                 self.dtls(key, &mut datagram.bytes, path, now, out);
             }
@@ -183,13 +181,15 @@ impl Worker {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) {
-        // Those that are due now: what they arm again waits for the next time, whatever it asks for.
-        let later = self.timers.split_off(&(now + TIMER_GRAIN, 0));
-        for (_, key) in std::mem::replace(&mut self.timers, later) {
+        while let Some((at, key)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.remove(&(at, key));
             if let Some(session) = self.sessions.get_mut(key) {
                 session.armed = None;
                 self.session_timeout(key, now, out);
-                self.arm(key, now);
+                // Whatever a session thinks is due again at once must not hold up the others.
+                self.arm_not_before(key, now + MIN_PAUSE);
             }
         }
         self.close_bursts(now);
@@ -216,12 +216,13 @@ impl Worker {
         self.run = Run::default();
         self.scratch.clear();
         self.flights.clear();
+        if let Some(stream) = self.delivering.take() {
+            // The burst goes on behind the viewer that it stopped at.
+            self.current = self.streams.get(stream).and_then(Stream::served_last);
+            self.busy.push_front(stream);
+        }
         if let Some(key) = self.current.take() {
             self.drop_session(key, CloseReason::Panicked, now, out);
-        } else {
-            // Nobody in particular: the burst that it may have happened in is given up.
-            self.busy.clear();
-            self.streams.iter_mut().for_each(|(_, stream)| stream.abandon());
         }
     }
 
@@ -230,91 +231,7 @@ impl Worker {
         self.by_id.len()
     }
 
-    fn stranger(
-        &mut self,
-        protocol: Protocol,
-        bytes: &mut [u8],
-        path: Path,
-        arrived: Instant,
-        now: Instant,
-        out: &mut impl Outbox,
-    ) {
-        match self.shared.lobby.datagram(self.id, protocol, path.remote) {
-            Known::No | Known::Answered => self.counters.add(Count::DropUnvalidated, 1),
-            Known::Of(worker) if worker == self.id => self.counters.add(Count::DropUnvalidated, 1),
-            Known::Of(worker) => {
-                self.remember(path.remote, worker);
-                self.forward(worker, bytes, path, arrived);
-            }
-            Known::Yours(parked) => {
-                let key = self.adopt(*parked, now, out);
-                self.session_datagram(key, protocol, bytes, path, arrived, now, out);
-            }
-        }
-    }
-
-    /// A connectivity check: of a session here, of a parked one, or of another worker's.
-    fn stun(&mut self, bytes: &[u8], path: Path, now: Instant, out: &mut impl Outbox) {
-        let Some(message) = Message::parse(bytes) else {
-            return self.counters.add(Count::DropStun, 1);
-        };
-        let ours = message.ufrags().and_then(|(ufrag, _)| self.by_ufrag.get(ufrag).copied());
-        if let Some(key) = ours {
-            self.current = Some(key);
-            self.check(key, &message, path, now, out);
-            self.current = None;
-            return;
-        }
-        self.scratch.clear();
-        let known = self.shared.lobby.check(self.id, &message, path, now, &mut self.scratch);
-        if !self.scratch.is_empty() {
-            out.send(path, &self.scratch, self.scratch.len());
-        }
-        match known {
-            Known::No => self.counters.add(Count::DropStun, 1),
-            Known::Answered => {}
-            Known::Of(worker) if worker == self.id => self.counters.add(Count::DropStun, 1),
-            Known::Of(worker) => self.forward(worker, bytes, path, now),
-            Known::Yours(parked) => {
-                self.adopt(*parked, now, out);
-            }
-        }
-    }
-
-    /// Makes a parked session ours.
-    fn adopt(&mut self, parked: Parked, now: Instant, out: &mut impl Outbox) -> usize {
-        let Parked { spec, ice, .. } = parked;
-        let addresses: Vec<_> = ice.addresses().collect();
-        let stream = self.stream(&spec.route);
-        let negotiated = spec.negotiated;
-        let key = self.sessions.insert(Session {
-            id: spec.id,
-            role: spec.role,
-            stream,
-            ufrag: spec.local_ice.ufrag.clone(),
-            peer: Peer::new(ice, negotiated.dtls, negotiated.fingerprints),
-            half: Half::Connecting { sections: negotiated.sections },
-            created: spec.created,
-            last_heard: now,
-            armed: None,
-            queued: 0,
-            summary: Summary::default(),
-        });
-        self.by_id.insert(spec.id, key);
-        self.by_ufrag.insert(spec.local_ice.ufrag, key);
-        for address in addresses {
-            self.by_address.insert(address, Owner::Here(key));
-        }
-
-        let begun = self.sessions[key].peer.begin(&self.shared.identity, now, &mut self.flights);
-        self.send_flights(key, out);
-        if begun.is_err() {
-            self.end(key, CloseReason::HandshakeFailed, now, out);
-        }
-        self.arm(key, now);
-        key
-    }
-
+    #[expect(clippy::too_many_arguments, reason = "a datagram with its envelope, and when and where it is worked on")]
     fn session_datagram(
         &mut self,
         key: usize,
@@ -327,59 +244,32 @@ impl Worker {
     ) {
         self.current = Some(key);
         match protocol {
+            // Checks go by their user name, whatever address they come from.
             Protocol::Stun => {}
             Protocol::Dtls => {
                 let session = &mut self.sessions[key];
                 if self.handshakes.len() >= MAX_HANDSHAKES
-                    || session.queued >= MAX_QUEUED
+                    || session.waiting_dtls >= MAX_WAITING
                     || bytes.len() > MAX_HANDSHAKE_BYTES
                 {
                     // The peer sends it again.
                     self.counters.add(Count::DropDtls, 1);
                 } else {
-                    session.queued += 1;
+                    session.waiting_dtls += 1;
                     let id = session.id;
                     let datagram = Datagram { bytes: bytes.to_vec(), from: path.remote, to: path.local, arrived };
                     self.handshakes.push_back((key, id, datagram));
                 }
             }
-            Protocol::Rtp => self.rtp(key, bytes, arrived, now),
+            Protocol::Rtp => {
+                self.finish_handshake(key, now, out);
+                if self.sessions.contains(key) {
+                    self.rtp(key, bytes, arrived, now);
+                }
+            }
             Protocol::Rtcp => self.rtcp(key, bytes, now, out),
         }
         self.current = None;
-    }
-
-    fn check(&mut self, key: usize, message: &Message<'_>, path: Path, now: Instant, out: &mut impl Outbox) {
-        let session = &mut self.sessions[key];
-        self.scratch.clear();
-        if matches!(session.half, Half::Closing(_)) {
-            session.peer.ice.forbid(message, &mut self.scratch);
-        } else {
-            match session.peer.ice.check(message, path, now, &mut self.scratch) {
-                Checked::Ignored => self.counters.add(Count::DropStun, 1),
-                Checked::Refused => {}
-                Checked::Answered { evicted, .. } => {
-                    session.last_heard = now;
-                    let was = self.by_address.insert(path.remote, Owner::Here(key));
-                    if !matches!(was, Some(Owner::Here(k)) if k == key) {
-                        self.shared.lobby.move_address(&session.ufrag, path.remote, evicted);
-                    }
-                    if let Some(evicted) = evicted
-                        && matches!(self.by_address.get(&evicted), Some(Owner::Here(k)) if *k == key)
-                    {
-                        self.by_address.remove(&evicted);
-                    }
-                    if let (Half::Viewer { at, .. }, Some(selected)) = (&session.half, session.peer.ice.selected())
-                        && let Some(viewer) = self.streams[session.stream].viewers.get_mut(*at)
-                    {
-                        viewer.path = selected;
-                    }
-                }
-            }
-        }
-        if !self.scratch.is_empty() {
-            out.send(path, &self.scratch, self.scratch.len());
-        }
     }
 
     fn dtls(&mut self, key: usize, bytes: &mut [u8], path: Path, now: Instant, out: &mut impl Outbox) {
@@ -403,9 +293,29 @@ impl Worker {
             }
         }
         if self.sessions.contains(key) {
-            self.arm(key, now);
+            self.arm(key);
         }
         self.current = None;
+    }
+
+    /// Media right behind the last handshake datagram is worth waiting for: it begins with a key frame.
+    fn finish_handshake(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
+        while let Some(session) = self.sessions.get_mut(key)
+            && session.waiting_dtls > 0
+            && matches!(session.half, Half::Connecting { .. })
+        {
+            let id = session.id;
+            let is_its = |(k, i, _): &(usize, SessionId, Datagram)| (*k, *i) == (key, id);
+            let Some((_, _, mut datagram)) =
+                self.handshakes.iter().position(is_its).and_then(|at| self.handshakes.remove(at))
+            else {
+                return;
+            };
+            session.waiting_dtls -= 1;
+            let path = Path { remote: datagram.from, local: datagram.to };
+            self.dtls(key, &mut datagram.bytes, path, now, out);
+        }
+        self.current = Some(key);
     }
 
     fn session_timeout(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
@@ -439,11 +349,17 @@ impl Worker {
     }
 
     /// The session's own timer, moved to where it is due next.
-    fn arm(&mut self, key: usize, now: Instant) {
+    fn arm(&mut self, key: usize) {
+        if let Some(session) = self.sessions.get(key) {
+            self.arm_not_before(key, session.created);
+        }
+    }
+
+    fn arm_not_before(&mut self, key: usize, earliest: Instant) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let next = session.next_timeout().max(now + TIMER_GRAIN);
+        let next = session.next_timeout().max(earliest);
         if session.armed == Some(next) {
             return;
         }
@@ -466,20 +382,6 @@ impl Worker {
             }
         }
     }
-
-    fn remember(&mut self, address: SocketAddr, worker: WorkerId) {
-        if self.by_address.len() < MAX_ADDRESSES {
-            self.by_address.insert(address, Owner::There(worker));
-        }
-    }
-
-    fn forward(&mut self, worker: WorkerId, bytes: &[u8], path: Path, arrived: Instant) {
-        if bytes.len() > MAX_STRAY_BYTES {
-            return self.counters.add(Count::DropUnclassified, 1);
-        }
-        let datagram = Datagram { bytes: bytes.to_vec(), from: path.remote, to: path.local, arrived };
-        self.outgoing.push((worker, Mail::Stray(datagram)));
-    }
 }
 
 /// At about 0.3 ms each.
@@ -487,17 +389,14 @@ const HANDSHAKES_PER_TURN: usize = 3;
 /// Waiting handshake datagrams; clients repeat theirs.
 const MAX_HANDSHAKES: usize = 4096;
 /// Of one session: a flight and its repetition.
-const MAX_QUEUED: u8 = 16;
+const MAX_WAITING: usize = 16;
 /// A flight's datagram is below the path's MTU; some clients let IP fragment theirs.
 const MAX_HANDSHAKE_BYTES: usize = 4096;
-/// An Ethernet frame's worth.
-const MAX_STRAY_BYTES: usize = 2048;
-/// Timers are not finer than this, and none is due twice in a turn.
-const TIMER_GRAIN: Duration = Duration::from_micros(500);
+/// Between two looks at one session's timers.
+const MIN_PAUSE: Duration = Duration::from_millis(1);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a worker remembers that an address is another's.
 const FORGET_INTERVAL: Duration = Duration::from_secs(30);
-const MAX_ADDRESSES: usize = 1 << 20;
 
 #[cfg(test)]
-mod tests {}
+mod tests;

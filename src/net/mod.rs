@@ -56,8 +56,7 @@ pub fn start(settings: &Settings, metrics: &Metrics, notices: mpsc::Sender<Notic
     let now = Instant::now();
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let shared = Arc::new(Shared {
-        // Control keeps the limit; those that are saying goodbye take a place here for some seconds more.
-        lobby: Lobby::new(settings.max_sessions * 2),
+        lobby: Lobby::new(settings.max_sessions),
         identity: Identity::generate().map_err(io::Error::other)?,
         clock: WallClock::new(now, since_epoch),
     });
@@ -70,7 +69,7 @@ pub fn start(settings: &Settings, metrics: &Metrics, notices: mpsc::Sender<Notic
         let office = office.clone();
         std::thread::Builder::new()
             .name(format!("media-{at}"))
-            .spawn(move || thread::run(WorkerId(at as u8), &office, &socket, counters))
+            .spawn(move || thread::run(WorkerId(at as u8), &office, &socket, &counters))
     });
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     Ok(Media { handle: Handle::new(office), port, threads })
@@ -118,4 +117,4 @@ const ANY_V4: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const MAX_WORKERS: usize = 64;
 
 #[cfg(test)]
-mod tests {}
+mod tests;

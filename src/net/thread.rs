@@ -19,7 +19,7 @@ use crate::metrics::{Count, WorkerCounters};
 use crate::peer::ice::Path;
 
 /// Runs a worker until the office closes.
-pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: Arc<WorkerCounters>) {
+pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: &Arc<WorkerCounters>) {
     let mut worker = Worker::new(id, office.shared.clone(), counters.clone(), Box::new(random), Instant::now());
     let mut out = socket.outbox(counters.clone());
     let mut inbox = Inbox::new();
@@ -41,7 +41,7 @@ pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: Arc<
             guarded(&mut worker, now, &mut out, |worker, out| worker.handle_timeout(now, out));
         }
         let more = guarded(&mut worker, now, &mut out, |worker, out| worker.turn(now, out)).unwrap_or(true);
-        post(&mut worker, office, &counters);
+        post(&mut worker, office, counters);
         out.flush();
 
         if out.is_full() || (!more && mailbox.is_empty()) {
@@ -52,7 +52,7 @@ pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: Arc<
             let ready = if out.is_full() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             let mut fds =
                 [PollFd::from_borrowed_fd(socket.fd(), ready), PollFd::from_borrowed_fd(mailbox.bell(), PollFlags::IN)];
-            let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+            let timeout = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
             // Interrupted or not: the loop looks at everything anyway.
             let _ = poll(&mut fds, Some(&timeout));
             if fds[1].revents().contains(PollFlags::IN) {
@@ -69,13 +69,11 @@ fn guarded<O: Outbox, T>(
     out: &mut O,
     work: impl FnOnce(&mut Worker, &mut O) -> T,
 ) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(|| work(worker, out))) {
-        Ok(done) => Some(done),
-        Err(_) => {
-            worker.recover(now, out);
-            None
-        }
+    let done = catch_unwind(AssertUnwindSafe(|| work(worker, out))).ok();
+    if done.is_none() {
+        worker.recover(now, out);
     }
+    done
 }
 
 /// Receive buffers for one batch.

@@ -19,6 +19,7 @@ impl Worker {
         let Some(path) = path.filter(|_| live) else {
             return self.drop_session(key, reason, now, out);
         };
+        self.current = Some(key);
         let goodbye_rtcp = self.bye(key);
         self.leave(key, reason, now);
 
@@ -35,7 +36,8 @@ impl Worker {
         }
         let again_at = Some(now + GOODBYE_INTERVAL);
         session.half = Half::Closing(Closing { until: now + CLOSING, again_at, times: 1, goodbye, path });
-        self.arm(key, now);
+        self.arm(key);
+        self.current = None;
     }
 
     /// Forgets a session at once: its peer is gone, or was never there.
@@ -93,8 +95,8 @@ impl Worker {
                 }
             }
             Half::Viewer { at: place, .. } => {
-                let place = *place;
-                if let Some((viewer, moved)) = self.streams[at].remove_viewer(place) {
+                let (stream, place) = (at, *place);
+                if let Some((viewer, moved)) = self.streams[stream].remove_viewer(place) {
                     for (_, egress) in viewer.egresses() {
                         summary.packets += u64::from(egress.packets);
                         summary.bytes += u64::from(egress.octets);
@@ -102,10 +104,8 @@ impl Worker {
                     summary.resent = viewer.resent;
                     let created = self.sessions[key].created;
                     summary.media_after = viewer.first_media.map(|at| at.saturating_duration_since(created));
-                    if let Some(Half::Viewer { at, .. }) =
-                        moved.and_then(|m| self.sessions.get_mut(m)).map(|s| &mut s.half)
-                    {
-                        *at = place;
+                    for place in moved {
+                        self.tell_place(stream, place);
                     }
                 }
                 let stream = &self.streams[at];
@@ -117,6 +117,14 @@ impl Worker {
         }
         self.notices.push(Notice::Closed { session: id, reason, summary });
         self.drop_stream_if_unused(at, key);
+    }
+
+    /// Tells a session where its viewer is now.
+    fn tell_place(&mut self, stream: usize, place: usize) {
+        let session = self.streams[stream].viewers.get(place).map(|v| v.session);
+        if let Some(Half::Viewer { at, .. }) = session.and_then(|s| self.sessions.get_mut(s)).map(|s| &mut s.half) {
+            *at = place;
+        }
     }
 
     fn drop_stream_if_unused(&mut self, stream: usize, leaving: usize) {

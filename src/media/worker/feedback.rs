@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::{Count, Worker};
+use crate::media::egress::Egress;
 use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
-use crate::media::session::{FIRST_REPORT, Half, REPORT_INTERVAL};
+use crate::media::session::{Half, REPORT_INTERVAL};
 use crate::peer::srtp::SrtpError;
 use crate::wire::rtcp;
 use crate::wire::sdp::Kind;
@@ -39,7 +40,8 @@ impl Worker {
             return;
         };
         self.scratch.clear();
-        ingress.feedback(now, &mut self.scratch);
+        let requests = ingress.feedback(now, &mut self.scratch);
+        self.counters.add(Count::KeyframesAsked, requests);
         self.send_rtcp(key, out);
     }
 
@@ -52,14 +54,9 @@ impl Worker {
         if *report_at > now {
             return;
         }
-        let (at, stream_key) = (*at, session.stream);
-        // The request that went up when it joined may be lost, and it knows no SSRC to ask about itself.
-        let awaited = self.streams[stream_key].viewer_awaits(at);
-        *report_at = now + if awaited.is_some() { FIRST_REPORT } else { REPORT_INTERVAL };
-        if let Some(layer) = awaited {
-            self.want_keyframe(stream_key, layer, now);
-        }
-        let stream = &self.streams[stream_key];
+        *report_at = now + REPORT_INTERVAL;
+        let at = *at;
+        let stream = &self.streams[session.stream];
         let Some(viewer) = stream.viewers.get(at) else {
             return;
         };
@@ -102,7 +99,6 @@ impl Worker {
                 self.timers.remove(&(armed, presenter));
             }
             self.timers.insert((now, presenter));
-            self.counters.add(Count::KeyframesAsked, 1);
         }
     }
 
@@ -162,9 +158,10 @@ impl Worker {
                 }
             }
             rtcp::Event::Pli { about } | rtcp::Event::Fir { about } => {
-                // A player that has got nothing yet knows no SSRC.
-                if let Some(video) = viewer.video.as_ref().filter(|v| v.ssrc == about || about == 0) {
-                    wants_keyframe = Some(video.wanted);
+                // Chromium asks about 0 before it has got anything.
+                let is_meant = |(kind, e): &(Kind, &Egress)| *kind == Kind::Video && (e.ssrc == about || about == 0);
+                if let Some((_, egress)) = viewer.egresses().find(is_meant) {
+                    wants_keyframe = Some(egress.wanted);
                 }
             }
             rtcp::Event::Report { about, lost, .. } => {

@@ -85,7 +85,7 @@ impl Worker {
                 self.counters.add(count, 1);
             }
         }
-        self.arm(key, now);
+        self.arm(key);
     }
 
     /// Packets from the stream's home.
@@ -118,7 +118,9 @@ impl Worker {
             let Some(stream) = self.streams.get_mut(key) else {
                 continue;
             };
+            self.delivering = Some(key);
             let (served, sent) = stream.deliver(left, &mut self.run, out, now);
+            self.delivering = None;
             left = left.saturating_sub(served.max(1));
             self.counters.add(Count::PacketsForwarded, sent.packets);
             self.counters.add(Count::PayloadForwarded, sent.bytes);
@@ -235,7 +237,8 @@ impl Worker {
         }
     }
 
-    /// Looks which layer is best; asks for a key frame when that changes what viewers should get.
+    /// Looks which layer is best; asks for the key frame that somebody waits for, be it because of that or because the
+    /// last one was lost.
     fn follow_layers(&mut self, key: usize, now: Instant) {
         if self.streams[key].choose_layer(now)
             && let Some(layer) = self.streams[key].awaits_keyframe()

@@ -1,0 +1,129 @@
+//! When packets leave, and in which company.
+
+use super::super::*;
+use super::rig::{CHROMIUM_PLAY, OBS, Rig, ms};
+use crate::media::mail::Mail;
+use crate::wire::sdp::Kind;
+
+/// Datagrams of each send to a viewer since some moment.
+fn sends(rig: &Rig, viewer: usize, since: usize) -> Vec<usize> {
+    let to = rig.clients[viewer].address;
+    rig.sends[since..].iter().filter(|(_, at, _)| *at == to).map(|(_, _, count)| *count).collect()
+}
+
+/// Gives a worker the packets of a frame, without letting it send.
+fn receive(rig: &mut Rig, presenter: usize, key: bool, packets: usize) -> Vec<u32> {
+    let video = rig.clients[presenter].track(Kind::Video);
+    let (now, path) = (rig.now, Path { remote: rig.clients[presenter].address, local: None });
+    let frame = rig.clients[presenter].frame(video, key, packets, now);
+    for sent in &frame {
+        let mut bytes = sent.datagram.clone();
+        rig.work(0, |w, air| w.receive(&mut bytes, path, now, now, air));
+    }
+    frame.iter().map(|s| s.tag).collect()
+}
+
+fn turn(rig: &mut Rig) -> bool {
+    let now = rig.now;
+    rig.work(0, |w, air| w.turn(now, air)).expect("no panic")
+}
+
+#[test]
+fn a_frame_leaves_as_one_at_its_marker() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let since = rig.sends.len();
+
+    rig.frame(presenter, Kind::Video, true, 12);
+
+    assert_eq!(sends(&rig, viewer, since), [12]);
+    rig.finish();
+}
+
+#[test]
+fn a_large_frame_leaves_by_forties() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let video = rig.clients[presenter].track(Kind::Video);
+    let since = rig.sends.len();
+
+    for sent in rig.clients[presenter].frame(video, true, 100, rig.now) {
+        rig.send(presenter, sent.datagram);
+    }
+
+    assert_eq!(sends(&rig, viewer, since), [40, 40, 20]);
+    rig.finish();
+}
+
+#[test]
+fn what_has_no_marker_leaves_after_two_milliseconds() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    rig.run(ms(10));
+    let came = rig.now;
+
+    rig.frame(presenter, Kind::Audio, true, 1);
+    assert!(rig.clients[viewer].seen.is_empty());
+    rig.run(ms(10));
+
+    let left = rig.clients[viewer].seen[0].at.duration_since(came);
+    assert_eq!(left, ms(2));
+    rig.finish();
+}
+
+#[test]
+fn packets_that_come_while_a_burst_is_sent_leave_in_the_next() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewers: Vec<_> = (0..150).map(|_| rig.watch(1, CHROMIUM_PLAY)).collect();
+    rig.settle();
+    let since = rig.sends.len();
+
+    let mut tags = receive(&mut rig, presenter, true, 3);
+    assert!(turn(&mut rig));
+    assert_eq!(rig.sends.len() - since, 64, "viewers a turn");
+    tags.extend(receive(&mut rig, presenter, false, 3));
+    tags.extend(receive(&mut rig, presenter, false, 3));
+    assert!(turn(&mut rig));
+    assert_eq!(rig.sends.len() - since, 128);
+    rig.settle();
+
+    for viewer in viewers {
+        assert_eq!(sends(&rig, viewer, since), [3, 6]);
+        assert_eq!(rig.clients[viewer].seen.iter().map(|s| s.tag).collect::<Vec<_>>(), tags);
+    }
+    rig.finish();
+}
+
+#[test]
+fn nobody_is_skipped_or_served_twice_when_others_leave_in_the_middle_of_a_burst() {
+    for leaving in [vec![0, 63, 5], vec![149, 64, 100], vec![3, 149, 70, 148, 0]] {
+        let mut rig = Rig::new(1);
+        let presenter = rig.present(1, OBS);
+        let viewers: Vec<_> = (0..150).map(|_| rig.watch(1, CHROMIUM_PLAY)).collect();
+        rig.settle();
+
+        let mut tags = receive(&mut rig, presenter, true, 3);
+        turn(&mut rig);
+        for at in &leaving {
+            let session = rig.clients[viewers[*at]].id;
+            let mail = Mail::Close { session, reason: CloseReason::Deleted };
+            let now = rig.now;
+            rig.work(0, |w, air| w.mail(mail, now, air));
+        }
+        rig.settle();
+        tags.extend(rig.frame(presenter, Kind::Video, false, 2));
+
+        for (at, viewer) in viewers.iter().enumerate().filter(|(at, _)| !leaving.contains(at)) {
+            let seen: Vec<_> = rig.clients[*viewer].seen.iter().map(|s| s.tag).collect();
+            assert_eq!(seen, tags, "viewer {at} of {leaving:?}");
+            // Its session still finds it.
+            rig.close(*viewer, CloseReason::Deleted);
+            assert_eq!(rig.end_of(*viewer).expect("it ended").1.packets, 5);
+        }
+        rig.finish();
+    }
+}
