@@ -127,3 +127,51 @@ fn nobody_is_skipped_or_served_twice_when_others_leave_in_the_middle_of_a_burst(
         rig.finish();
     }
 }
+
+#[test]
+fn a_full_socket_holds_the_burst_back_and_nobody_misses_it() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewers: Vec<_> = (0..10).map(|_| rig.watch(1, CHROMIUM_PLAY)).collect();
+    rig.settle();
+    let since = rig.sends.len();
+
+    rig.room = Some(4);
+    let mut tags = receive(&mut rig, presenter, true, 3);
+    assert!(turn(&mut rig));
+    assert_eq!(rig.sends.len() - since, 4);
+    rig.room = Some(0);
+    assert!(turn(&mut rig));
+    assert_eq!(rig.sends.len() - since, 4, "nothing goes out while it is full");
+    tags.extend(receive(&mut rig, presenter, false, 2));
+    rig.room = None;
+    rig.settle();
+
+    for viewer in viewers {
+        assert_eq!(sends(&rig, viewer, since), [3, 2]);
+        assert_eq!(rig.clients[viewer].seen.iter().map(|s| s.tag).collect::<Vec<_>>(), tags);
+    }
+    rig.finish();
+}
+
+#[test]
+fn a_socket_that_stays_full_costs_viewers_packets_but_no_memory() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    rig.settle();
+
+    rig.room = Some(0);
+    for _ in 0..200 {
+        receive(&mut rig, presenter, false, 30);
+        turn(&mut rig);
+    }
+    rig.room = None;
+    rig.settle();
+    let tags = rig.frame(presenter, Kind::Video, true, 3);
+
+    let seen: Vec<_> = rig.clients[viewer].seen.iter().map(|s| s.tag).collect();
+    assert!(seen.len() < 2100, "{} packets were kept", seen.len());
+    assert!(seen.ends_with(&tags));
+    rig.finish();
+}

@@ -273,3 +273,25 @@ fn over_a_bad_network_everything_arrives_once() {
     }
     rig.finish();
 }
+
+#[test]
+fn a_repair_that_comes_after_a_thousand_packets_goes_no_further() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, CHROMIUM_PUBLISH);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let video = rig.clients[presenter].track(Kind::Video);
+    rig.frame(presenter, Kind::Video, true, 3);
+    let late = rig.clients[presenter].frame(video, false, 3, rig.now).swap_remove(0);
+    for _ in 0..30 {
+        rig.frame(presenter, Kind::Video, false, 40);
+    }
+    let before = tags(&rig, viewer).len();
+
+    let repair = rig.clients[presenter].again(&late);
+    rig.send(presenter, repair);
+    rig.run(ms(20));
+
+    assert!(before > 1000);
+    assert_eq!(tags(&rig, viewer).len(), before, "its number may have been sealed before");
+    rig.finish();
+}

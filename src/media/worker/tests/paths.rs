@@ -282,3 +282,19 @@ fn before_keyframes(rig: &Rig, presenter: usize) -> usize {
         .count();
     recent - 30
 }
+
+#[test]
+fn one_client_cannot_fill_the_queue_of_handshakes() {
+    let mut rig = Rig::new(1);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let (now, path) = (rig.now, Path { remote: rig.clients[viewer].address, local: None });
+    let junk = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+
+    for _ in 0..100 {
+        rig.work(0, |w, air| w.receive(&mut junk.clone(), path, now, now, air));
+    }
+
+    assert_eq!(rig.count(Count::DropDtls), 84);
+    rig.settle();
+    rig.finish();
+}

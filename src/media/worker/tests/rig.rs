@@ -37,6 +37,8 @@ pub(super) struct Rig {
     pub(super) weather: Weather,
     /// A send to this address panics, as a bug of ours would.
     pub(super) cursed: Option<SocketAddr>,
+    /// Sends that the socket takes in one call before it is full.
+    pub(super) room: Option<usize>,
     counters: Vec<Arc<WorkerCounters>>,
     routes: BTreeMap<u64, Arc<Route>>,
     flights: BinaryHeap<Reverse<Flight>>,
@@ -85,6 +87,7 @@ impl Random {
 pub(super) struct Air {
     sent: Vec<(Path, Vec<u8>, usize)>,
     cursed: Option<SocketAddr>,
+    room: Option<usize>,
 }
 
 impl Outbox for Air {
@@ -94,7 +97,7 @@ impl Outbox for Air {
     }
 
     fn is_full(&self) -> bool {
-        false
+        self.room.is_some_and(|room| self.sent.len() >= room)
     }
 
     fn max_segments(&self) -> usize {
@@ -126,6 +129,7 @@ impl Rig {
             sends: Vec::new(),
             weather: Weather::default(),
             cursed: None,
+            room: None,
             counters: counters.clone(),
             routes: BTreeMap::new(),
             flights: BinaryHeap::new(),
@@ -374,7 +378,7 @@ impl Rig {
 
     /// Lets a worker work as its thread does: a panic ends the session that it happened in.
     pub(super) fn work<T>(&mut self, at: usize, work: impl FnOnce(&mut Worker, &mut Air) -> T) -> Option<T> {
-        let mut air = Air { sent: Vec::new(), cursed: self.cursed };
+        let mut air = Air { sent: Vec::new(), cursed: self.cursed, room: self.room };
         let worker = &mut self.workers[at];
         let done = catch_unwind(AssertUnwindSafe(|| work(worker, &mut air))).ok();
         if done.is_none() {
