@@ -70,6 +70,10 @@ impl Ice {
         if !matches!(message.class, Class::Request) || !ours || !message.verify(&self.key) {
             return Checked::Ignored;
         }
+        if let Some(attribute) = message.unknown {
+            stun::write_unknown_attribute(reply, &message.transaction, attribute, &self.key);
+            return Checked::Refused;
+        }
         if message.controlled.is_some() {
             // A lite agent is always controlled, so the client must control (RFC 8445 §7.3.1.1).
             stun::write_error(reply, &message.transaction, ROLE_CONFLICT, "Role Conflict", &self.key);
@@ -169,9 +173,12 @@ const MAX_SEEN: usize = 64;
 mod tests {
     use super::*;
     use crate::wire::stun::Check;
+    use aws_lc_rs::hmac;
+
+    const PASSWORD: &str = "our-password-of-24-chars";
 
     fn agent() -> (Ice, stun::Key) {
-        let local = IceCredentials { ufrag: "ours".into(), pwd: "our-password-of-24-chars".into() };
+        let local = IceCredentials { ufrag: "ours".into(), pwd: PASSWORD.into() };
         let remote = IceCredentials { ufrag: "them".into(), pwd: "their-password-of-24-ch.".into() };
         (Ice::new(&local, &remote), stun::Key::new(&local.pwd))
     }
@@ -204,6 +211,47 @@ mod tests {
         feed(&mut ice, &check(3, true, "ours:them", &key), path(2), now);
 
         assert_eq!(ice.selected(), Some(path(2)));
+    }
+
+    #[test]
+    fn a_client_that_wants_to_be_controlled_is_refused() {
+        let (mut ice, key) = agent();
+        let mut request = check(1, true, "ours:them", &key);
+        // ICE-CONTROLLING becomes ICE-CONTROLLED, then an attribute that nobody knows.
+        for (kind, code) in [(0x8029_u16, 487), (0x7fff, 420)] {
+            let at = attribute(&request, if code == 487 { 0x802a } else { 0x8029 });
+            request[at..at + 2].copy_from_slice(&kind.to_be_bytes());
+            let request = sealed(&request);
+            let mut reply = Vec::new();
+
+            let message = Message::parse(&request).expect("a STUN message");
+            let checked = ice.check(&message, path(1), Instant::now(), &mut reply);
+
+            assert_eq!(checked, Checked::Refused);
+            assert_eq!(Message::parse(&reply).and_then(|m| m.error), Some(code));
+        }
+        assert_eq!(ice.addresses().count(), 0);
+    }
+
+    /// Where the attribute of this kind begins.
+    fn attribute(message: &[u8], kind: u16) -> usize {
+        let mut at = 20;
+        while message[at..at + 2] != kind.to_be_bytes() {
+            at += 4 + usize::from(u16::from_be_bytes([message[at + 2], message[at + 3]])).next_multiple_of(4);
+        }
+        at
+    }
+
+    /// The message with the integrity that its attributes now need, and without fingerprint.
+    fn sealed(message: &[u8]) -> Vec<u8> {
+        let end = attribute(message, 0x0008);
+        let mut sealed = message[..end].to_vec();
+        sealed[2..4].copy_from_slice(&((end - 20 + 24) as u16).to_be_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, PASSWORD.as_bytes());
+        let tag = hmac::sign(&key, &sealed);
+        sealed.extend_from_slice(&[0, 8, 0, 20]);
+        sealed.extend_from_slice(tag.as_ref());
+        sealed
     }
 
     #[test]
