@@ -28,6 +28,9 @@ pub(super) fn bind(listen: SocketAddr, workers: usize) -> io::Result<Vec<Socket>
     let mut at = listen;
     for _ in 0..workers {
         let socket = open(at)?;
+        if sockets.is_empty() {
+            report_buffers(&socket);
+        }
         at.set_port(socket.local_addr()?.port());
         sockets.push(socket);
     }
@@ -68,6 +71,20 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = std::net::UdpSocket::from(socket);
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
     Ok(Socket { socket, state })
+}
+
+/// Small buffers cost packets when there are many viewers, and the machine's owner alone can raise the limit.
+fn report_buffers(socket: &Socket) {
+    let raw = socket2::SockRef::from(&socket.socket);
+    let (receive, send) = (raw.recv_buffer_size().unwrap_or(0), raw.send_buffer_size().unwrap_or(0));
+    // The kernel says twice what it was asked for.
+    if receive.min(send) < 2 * ENOUGH {
+        tracing::info!(
+            receive,
+            send,
+            "the kernel grants small socket buffers; for hundreds of viewers raise net.core.rmem_max and net.core.wmem_max"
+        );
+    }
 }
 
 impl Socket {
@@ -180,5 +197,7 @@ impl Outbox for SocketOutbox<'_> {
 
 /// Bytes: a key frame burst to thousands of viewers, or the datagrams of a busy turn.
 const BUFFER: usize = 8 << 20;
+/// Bytes below which it is worth a word.
+const ENOUGH: usize = 2 << 20;
 /// Sends that wait for a full socket: the rest of one viewer's burst, and replies to others.
 const MAX_WAITING: usize = 64;
