@@ -80,11 +80,13 @@ pub fn serve(config: &Config) -> Result<Ended, AppError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::System)?;
     let Ready { media, control, server, notices } = runtime.block_on(async { start(config) })?;
 
-    let pump = runtime.spawn(pump(notices, Arc::clone(&control)));
+    let (close, closed) = oneshot::channel();
+    let pump = runtime.spawn(pump(notices, closed, Arc::clone(&control)));
     let ended = runtime.block_on(run(server, &control))?;
     if ended == Ended::Drained {
         media.stop();
-        // With the workers gone the queue ends; what is still in it are the last summaries.
+        // With the workers gone, what is still in the queue are the last summaries.
+        drop(close);
         let _ = runtime.block_on(async { tokio::time::timeout(LAST_NOTICES, pump).await });
     }
     runtime.shutdown_background();
@@ -221,10 +223,17 @@ async fn run(server: Server, control: &Control) -> Result<Ended, AppError> {
     Ok(Ended::Drained)
 }
 
-/// Takes what the workers tell to control.
-async fn pump(mut notices: mpsc::Receiver<Notice>, control: Arc<Control>) {
-    while let Some(notice) = notices.recv().await {
-        control.notice(notice);
+/// Takes to control what the workers tell until `closed`, and what is in the queue then.
+async fn pump(mut notices: mpsc::Receiver<Notice>, mut closed: oneshot::Receiver<()>, control: Arc<Control>) {
+    loop {
+        tokio::select! {
+            biased;
+            notice = notices.recv() => match notice {
+                Some(notice) => control.notice(notice),
+                None => return,
+            },
+            _ = &mut closed, if !closed.is_terminated() => notices.close(),
+        }
     }
 }
 

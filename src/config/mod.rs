@@ -179,7 +179,7 @@ fn check(file: &File) -> Result<Config, ConfigError> {
             listen: file.media.listen,
             workers: NonZeroUsize::new(within("media.workers", file.media.workers, 0, 64)?),
             // A session that was taken over or deleted keeps its place until its worker has said goodbye.
-            max_sessions: max_sessions + PLACES_OF_THE_LEAVING,
+            max_sessions: max_sessions + max_sessions.max(PLACES_OF_THE_LEAVING),
         },
         public_addresses: file.media.public_addresses.clone(),
         max_sessions,
@@ -211,6 +211,9 @@ fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {
     };
     let connections = within("http.max_connections", http.max_connections, 1, 1_000_000)?;
     let per_address = http.max_connections_per_address;
+    let head = patience("http.header_timeout", http.header_timeout)?;
+    let body = patience("http.body_timeout", http.body_timeout)?;
+    let defaults = http::Limits::default();
     Ok(http::Settings {
         tls,
         web_dir: path(&http.web_dir),
@@ -219,9 +222,12 @@ fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {
         limits: http::Limits {
             connections,
             connections_per_address: within("http.max_connections_per_address", per_address, 1, 1_000_000)?,
-            head: patience("http.header_timeout", http.header_timeout)?,
-            body: patience("http.body_timeout", http.body_timeout)?,
-            ..http::Limits::default()
+            head,
+            body,
+            // What stands around these must not cut them short.
+            idle: defaults.idle.max(head),
+            request: defaults.request.max(body + AFTER_THE_BODY),
+            ..defaults
         },
         ..http::Settings::new(http.listen)
     })
@@ -331,7 +337,10 @@ fn patience(key: &str, Span(value): Span) -> Result<Duration, ConfigError> {
     if good { Ok(value) } else { wrong(key, format!("{} is not in 1s–10m", Span(value))) }
 }
 
-const PLACES_OF_THE_LEAVING: usize = 64;
+/// At least; a session that has ended keeps its place for 5 s, and a whole audience may change in that time.
+const PLACES_OF_THE_LEAVING: usize = 1024;
+/// For the answer.
+const AFTER_THE_BODY: Duration = Duration::from_secs(5);
 /// Shorter ones can be guessed.
 const SHORTEST_TOKEN: usize = 16;
 

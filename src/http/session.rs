@@ -52,14 +52,15 @@ pub(super) fn exists(app: &App, id: SessionId) -> Result<(), Problem> {
 /// `Bearer undefined` to an open stream send it here too. With a good token of somebody else the session does not exist,
 /// so that nobody learns of it.
 fn authorise(app: &App, id: SessionId, headers: &HeaderMap) -> Result<(), Problem> {
-    if app.control.session(id).is_some_and(|view| view.subject.is_none()) {
+    let view = app.control.session(id);
+    if view.as_ref().is_some_and(|view| view.subject.is_none()) {
         return Ok(());
     }
     if authorization(headers).map_err(Problem::Denied)?.is_none() {
         return Ok(());
     }
     let who = app.identify(headers).map_err(Problem::Denied)?;
-    match app.control.session(id) {
+    match view {
         Some(view) if !owns(&who, &view) => Err(Problem::NoSession),
         _ => Ok(()),
     }

@@ -189,7 +189,7 @@ impl Egress {
     pub fn awaits(&self, source: &Source) -> bool {
         self.section.kind == Kind::Video
             && source.layer == self.wanted
-            && (self.run.as_ref()).is_none_or(|r| r.presentation != source.presentation || r.layer != source.layer)
+            && self.run.as_ref().is_none_or(|run| run.source != source.id)
             && pick_format(&self.section, &source.format).is_some()
     }
 

@@ -6,39 +6,34 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Gate {
     last: Option<Instant>,
-    waiting: bool,
+    due: Option<Instant>,
 }
 
 impl Gate {
     /// Somebody wants a key frame.
-    pub fn ask(&mut self) {
-        self.waiting = true;
+    pub fn ask(&mut self, now: Instant) {
+        let earliest = self.last.map_or(now, |last| now.max(last + INTERVAL));
+        self.due.get_or_insert(earliest);
     }
 
     /// A key frame came: nobody waits any more.
     pub fn satisfied(&mut self) {
-        self.waiting = false;
+        self.due = None;
     }
 
     /// `true` when a request is to be sent now.
     pub fn poll(&mut self, now: Instant) -> bool {
-        let due = self.next().is_some_and(|at| at <= now) || (self.waiting && self.last.is_none());
-        if due {
-            self.waiting = false;
-            self.last = Some(now);
+        if self.due.is_none_or(|at| at > now) {
+            return false;
         }
-        due
+        self.due = None;
+        self.last = Some(now);
+        true
     }
 
-    /// When to poll again; `None` while nobody waits.
+    /// When to poll; `None` while nobody waits.
     pub fn next(&self) -> Option<Instant> {
-        let last = self.last?;
-        self.waiting.then_some(last + INTERVAL)
-    }
-
-    /// Somebody waits, whenever it is let through.
-    pub fn is_waiting(&self) -> bool {
-        self.waiting
+        self.due
     }
 }
 
@@ -56,8 +51,9 @@ mod tests {
         let mut sent = Vec::new();
 
         for ms in 0..1000 {
-            gate.ask();
-            if gate.poll(start + Duration::from_millis(ms)) {
+            let now = start + Duration::from_millis(ms);
+            gate.ask(now);
+            if gate.poll(now) {
                 sent.push(ms);
             }
         }
@@ -69,9 +65,9 @@ mod tests {
     fn a_key_frame_satisfies_those_who_wait() {
         let start = Instant::now();
         let mut gate = Gate::default();
-        gate.ask();
+        gate.ask(start);
         assert!(gate.poll(start));
-        gate.ask();
+        gate.ask(start);
 
         gate.satisfied();
 

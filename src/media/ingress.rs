@@ -51,6 +51,8 @@ struct Lane {
     /// Retransmissions of the media with this kind and layer.
     is_rtx: bool,
     source: Option<Arc<Source>>,
+    /// A packet of the source has been handed on.
+    is_announced: bool,
     extender: Extender,
     statistics: Statistics,
     losses: Losses,
@@ -116,7 +118,7 @@ impl Ingress {
 
     /// Takes in an SRTP datagram, which is opened in place.
     /// # Errors
-    /// Why it goes no further. `Padding` and later are authentic all the same.
+    /// Why it goes no further. `Unknown` and later are authentic all the same.
     pub fn receive(&mut self, datagram: &mut [u8], arrived: Instant) -> Result<Received, Dropped> {
         let header = Header::parse(datagram).ok_or(Dropped::Malformed)?;
         let end = self.opener.open(&header, datagram).map_err(Dropped::Srtp)?;
@@ -159,10 +161,10 @@ impl Ingress {
     }
 
     /// Somebody needs a key frame of this layer.
-    pub fn want_keyframe(&mut self, layer: u8) {
+    pub fn want_keyframe(&mut self, layer: u8, now: Instant) {
         for lane in self.lanes.iter_mut().filter(|l| !l.is_rtx && l.layer == layer) {
             if self.sections[lane.section].kind == Kind::Video {
-                lane.gate.ask();
+                lane.gate.ask(now);
             }
         }
     }
@@ -197,8 +199,7 @@ impl Ingress {
         let lane = &mut self.lanes[at];
         let newest = lane.extender.newest();
         let seq = lane.extender.extend(header.sequence);
-        let is_new_source = lane.source.as_ref().is_none_or(|s| s.format.payload_type != header.payload_type);
-        if is_new_source {
+        if lane.source.as_ref().is_none_or(|s| s.format.payload_type != header.payload_type) {
             if self.next_source >= MAX_CHANGES {
                 return Err(Dropped::Unknown);
             }
@@ -210,6 +211,7 @@ impl Ingress {
             let id = self.presentation << SOURCE_BITS | self.next_source;
             let (presentation, layer) = (self.presentation, lane.layer);
             lane.source = Some(Arc::new(Source { id, presentation, kind, layer, format: format.clone() }));
+            lane.is_announced = false;
         }
         if format.feedback.nack {
             lane.losses.arrived(seq, arrived);
@@ -247,6 +249,7 @@ impl Ingress {
             orientation,
             payload: Bytes::copy_from_slice(payload),
         };
+        let is_new_source = !std::mem::replace(&mut lane.is_announced, true);
         Ok(Received { packet, is_new_source })
     }
 
@@ -281,6 +284,7 @@ impl Ingress {
             layer,
             is_rtx,
             source: None,
+            is_announced: false,
             extender: Extender::default(),
             statistics: Statistics::new(clock_rate),
             losses,

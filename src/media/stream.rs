@@ -93,7 +93,7 @@ impl Stream {
             self.asked = None;
         }
         if self.burst.len() >= MAX_GATHERED {
-            // The socket has been full for seconds: what viewers miss now they get again from the next key frame on.
+            // The socket has been full for half a second and more: what viewers miss now they get again from the next key frame on.
             self.burst.clear();
         }
         self.burst_since.get_or_insert(now);
@@ -102,9 +102,10 @@ impl Stream {
         true
     }
 
-    /// When the burst that is gathering leaves at the latest.
+    /// When the burst that is gathering leaves at the latest; `None` while the one before it is on its way, which takes
+    /// it along when it has arrived.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.burst_since.map(|since| since + MAX_WAIT)
+        self.burst_since.filter(|_| !self.is_sending()).map(|since| since + MAX_WAIT)
     }
 
     /// Closes the burst if it is due and the one before it has reached everybody. Returns its packets, to be mailed to
@@ -326,7 +327,7 @@ impl Layer {
 /// Packets of a burst: as many as one send may hold, less some for audio.
 const MAX_BURST: usize = 40;
 /// Packets that gather while the burst before them cannot leave.
-const MAX_GATHERED: usize = 2048;
+const MAX_GATHERED: usize = 256;
 /// As often as the presenter is asked at most.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// What a packet may wait for the rest of its frame.

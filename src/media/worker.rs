@@ -226,6 +226,11 @@ impl Worker {
         }
     }
 
+    /// Handshake datagrams wait for their turn.
+    pub fn has_handshakes(&self) -> bool {
+        !self.handshakes.is_empty()
+    }
+
     /// Sessions on this worker, those that are closing not counted.
     pub fn sessions(&self) -> usize {
         self.by_id.len()

@@ -7,9 +7,8 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Order};
 use crate::media::lobby::Parked;
-use crate::media::mail::Mail;
 use crate::media::worker::Shared;
 use crate::media::{CloseReason, Notice, SessionId, SessionSpec, Summary};
 use crate::wire::sdp::Fingerprint;
@@ -56,7 +55,7 @@ impl Handle {
             return self.tell_closed(&parked, reason);
         }
         for mailbox in &self.office.mailboxes {
-            if !mailbox.order(Mail::Close { session, reason }) {
+            if !mailbox.order(Order { session: Some(session), reason }) {
                 tracing::warn!(?session, "an order to close found no room");
             }
         }
@@ -68,7 +67,7 @@ impl Handle {
             self.tell_closed(&parked, reason);
         }
         for mailbox in &self.office.mailboxes {
-            if !mailbox.order(Mail::CloseAll { reason }) {
+            if !mailbox.order(Order { session: None, reason }) {
                 tracing::warn!("an order to close everything found no room");
             }
         }

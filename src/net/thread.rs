@@ -44,7 +44,8 @@ pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: &Arc
         post(&mut worker, office, counters);
         out.flush();
 
-        if out.is_full() || (!more && mailbox.is_empty()) {
+        let is_stuck = out.is_full() && !worker.has_handshakes();
+        if mailbox.is_empty() && (is_stuck || !more) {
             let mut wait = worker.next_timeout().saturating_duration_since(Instant::now());
             if !worker.notices.is_empty() {
                 wait = wait.min(NOTICE_RETRY);
@@ -124,7 +125,7 @@ fn post(worker: &mut Worker, office: &Office, counters: &WorkerCounters) {
     for notice in &worker.notices {
         match office.notices.try_send(notice.clone()) {
             Ok(()) | Err(TrySendError::Closed(_)) => told += 1,
-            // Control is slow: what is left is told later. There is one notice or two per session, so it is bounded.
+            // Control is slow: what is left is told later. Each session has a bounded number of them.
             Err(TrySendError::Full(_)) => break,
         }
     }

@@ -156,7 +156,7 @@ impl Worker {
             return;
         };
         if let Some(Half::Presenter(ingress)) = self.sessions.get_mut(presenter).map(|s| &mut s.half) {
-            ingress.want_keyframe(layer);
+            ingress.want_keyframe(layer, now);
             self.feedback_soon(presenter, now);
         }
     }

@@ -144,6 +144,7 @@ fn a_full_socket_holds_the_burst_back_and_nobody_misses_it() {
     assert!(turn(&mut rig));
     assert_eq!(rig.sends.len() - since, 4, "nothing goes out while it is full");
     tags.extend(receive(&mut rig, presenter, false, 2));
+    assert!(rig.workers[0].next_timeout() > rig.now + ms(2), "waiting for the socket is not spinning");
     rig.room = None;
     rig.settle();
 
@@ -171,7 +172,7 @@ fn a_socket_that_stays_full_costs_viewers_packets_but_no_memory() {
     let tags = rig.frame(presenter, Kind::Video, true, 3);
 
     let seen: Vec<_> = rig.clients[viewer].seen.iter().map(|s| s.tag).collect();
-    assert!(seen.len() < 2100, "{} packets were kept", seen.len());
+    assert!(seen.len() < 300, "{} packets were kept", seen.len());
     assert!(seen.ends_with(&tags));
     rig.finish();
 }
