@@ -4,7 +4,7 @@
 //! figures are thread CPU time (user and system), the median of several rounds, so that other work on the machine
 //! disturbs them little; compare ratios within one run, not figures of two runs.
 
-#![expect(missing_docs, clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints a table or fails")]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints a table or fails")]
 
 mod fanout;
 mod floor;
