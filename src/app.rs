@@ -70,6 +70,7 @@ struct Ready {
     control: Arc<Control>,
     server: Server,
     notices: mpsc::Receiver<Notice>,
+    signals: Signals,
 }
 
 /// Runs the server until SIGINT or SIGTERM.
@@ -78,11 +79,11 @@ struct Ready {
 pub fn serve(config: &Config) -> Result<Ended, AppError> {
     // Everything is started on the runtime, so that each floor may use it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::System)?;
-    let Ready { media, control, server, notices } = runtime.block_on(async { start(config) })?;
+    let Ready { media, control, server, notices, signals } = runtime.block_on(async { start(config) })?;
 
     let (close, closed) = oneshot::channel();
     let pump = runtime.spawn(pump(notices, closed, Arc::clone(&control)));
-    let ended = runtime.block_on(run(server, &control))?;
+    let ended = runtime.block_on(run(server, &control, signals))?;
     if ended == Ended::Drained {
         media.stop();
         // With the workers gone, what is still in the queue are the last summaries.
@@ -161,8 +162,10 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         media: SocketAddr::new(listen.ip(), media.port()),
         candidates: &candidates,
     };
+    // Whoever reads the welcome may already say goodbye.
+    let signals = Signals::new().map_err(AppError::System)?;
     welcome(config, &at, &auth);
-    Ok(Ready { media, control, server, notices })
+    Ok(Ready { media, control, server, notices, signals })
 }
 
 /// Prints what a person needs to begin, with a token made for today.
@@ -178,8 +181,7 @@ fn welcome(config: &Config, at: &Listening<'_>, auth: &Auth) {
 }
 
 /// Serves until the first signal, then says goodbye to everybody; the second signal cuts that short.
-async fn run(server: Server, control: &Control) -> Result<Ended, AppError> {
-    let mut signals = Signals::new().map_err(AppError::System)?;
+async fn run(server: Server, control: &Control, mut signals: Signals) -> Result<Ended, AppError> {
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn(server.serve(async {
         // An error means that `stop` is gone, which is a reason to stop as well.
