@@ -66,7 +66,14 @@ async function presenter(test, server, clients) {
   await until(GIVE_UP_MS, 'a picture of the first FFmpeg', async () => await decoded() > 0);
   await first.stop();
   return async (what) => {
-    const before = await decoded();
+    // Pictures of the presenter before are still on their way: they would be taken for the next one's.
+    let [before, still] = [-1, 0];
+    await until(GIVE_UP_MS, 'the last picture of the FFmpeg before', async () => {
+      const now = await decoded();
+      still = now === before ? still + 1 : 0;
+      before = now;
+      return still >= 5;
+    });
     const next = Ffmpeg.start(test, 'ffmpeg', { url: server.whip('ffmpeg'), token, size: '320x180', bitrate: '200k' });
     await until(GIVE_UP_MS, `a picture: ${what}`, async () => await decoded() > before + 5);
     return () => next.stop();
