@@ -16,17 +16,18 @@ fn main() -> io::Result<()> {
     files.sort();
 
     let mut table = String::from("&[\n");
-    for (name, path) in &files {
-        let path = path.to_str().ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))?;
-        writeln!(table, "    ({name:?}, include_bytes!({path:?})),").expect("a String takes everything");
+    for name in &files {
+        writeln!(table, "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/web/\", {name:?}))),")
+            .expect("a String takes everything");
     }
     table.push(']');
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("web_files.rs");
     fs::write(out, table)
 }
 
-/// Adds every file below `dir` as (name with `/` between its parts, absolute path), hidden ones left out.
-fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+/// Adds every file below `dir` by its name with `/` between its parts, hidden ones left out. No absolute path: a build
+/// directory may outlive the checkout that it was made in.
+fn collect(root: &Path, dir: &Path, files: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
@@ -37,7 +38,8 @@ fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, PathBuf)>) -> io::R
             collect(root, &path, files)?;
         } else {
             let name = path.strip_prefix(root).expect("it was found below root");
-            files.push((name.to_string_lossy().replace('\\', "/"), path));
+            let name = name.to_str().ok_or_else(|| io::Error::other(format!("{} is not UTF-8", name.display())))?;
+            files.push(name.replace('\\', "/"));
         }
     }
     Ok(())
