@@ -263,6 +263,8 @@ impl Control {
                     tracing::debug!(?session, role = meters::word(role), ?after, "session connected");
                 }
             }
+            // Shown to nobody yet.
+            Notice::Layers { .. } | Notice::Playing { .. } => {}
             Notice::Started { session, kind, format } => self.directory.started(session, kind, format),
             Notice::Closed { session, reason, summary } => {
                 let (closing, departed) = self.directory.closed(session, now);

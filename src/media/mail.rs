@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::clock::Sync;
+use super::layer::LayerChoice;
 use super::packet::Packet;
 use super::{CloseReason, SessionId, StreamId};
 use crate::wire::sdp::Kind;
@@ -23,6 +24,15 @@ pub enum Mail {
     CloseAll {
         /// Why.
         reason: CloseReason,
+    },
+    /// From control: a viewer wishes other layers, if it is here.
+    ChooseLayer {
+        /// Which viewer.
+        session: SessionId,
+        /// Which track.
+        kind: Kind,
+        /// What it wishes.
+        choice: LayerChoice,
     },
     /// A datagram of a session of yours that came to another worker's socket.
     Stray(Datagram),

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod egress;
 pub mod gate;
 pub mod ingress;
+pub mod layer;
 pub mod lobby;
 pub mod mail;
 pub mod outbox;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use self::layer::{LayerInfo, Playing};
 use crate::wire::sdp::{Format, IceCredentials, Kind, Negotiated};
 
 /// Names one session: 128 random bits. Knowing it is the right to end it, so it is never logged.
@@ -224,6 +226,24 @@ pub enum Notice {
         kind: Kind,
         /// What it sends.
         format: Format,
+    },
+    /// The layers of a track have changed, or their sizes and bit rates; at most one a second.
+    Layers {
+        /// The presenter's session.
+        session: SessionId,
+        /// Which track.
+        kind: Kind,
+        /// All that have been seen, in the order of the offer, spatial and temporal layers ascending.
+        layers: Vec<LayerInfo>,
+    },
+    /// A viewer gets other layers than before.
+    Playing {
+        /// The viewer's session.
+        session: SessionId,
+        /// Which track.
+        kind: Kind,
+        /// What it gets now.
+        playing: Playing,
     },
     /// The session is gone.
     Closed {

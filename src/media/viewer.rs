@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::egress::Egress;
+use super::layer::LayerChoice;
 use super::outbox::{Outbox, Run};
 use super::packet::Packet;
 use super::stream::Track;
@@ -25,6 +26,8 @@ pub struct Viewer {
     pub first_media: Option<Instant>,
     /// Packets sent again.
     pub resent: u64,
+    /// Which layers it wishes.
+    pub choice: LayerChoice,
     sealer: RtpSealer,
     /// Bytes that may still be spent on resends.
     resend_credit: u64,
@@ -42,6 +45,7 @@ impl Viewer {
             video,
             first_media: None,
             resent: 0,
+            choice: LayerChoice::Automatic,
             sealer,
             resend_credit: RESEND_BURST,
             resends: VecDeque::new(),

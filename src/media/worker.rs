@@ -23,6 +23,7 @@ use crate::wire::Protocol;
 
 mod close;
 mod feedback;
+mod layers;
 mod media;
 mod paths;
 
@@ -139,6 +140,7 @@ impl Worker {
                     self.end(key, reason, now, out);
                 }
             }
+            Mail::ChooseLayer { session, kind, choice } => self.choose_layer(session, kind, choice, now),
             Mail::Stray(Datagram { mut bytes, from, to, arrived }) => {
                 let path = Path { remote: from, local: to };
                 let Some(protocol) = Protocol::of(&bytes) else {

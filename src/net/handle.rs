@@ -8,10 +8,12 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::mailbox::{Mailbox, Order};
+use crate::media::layer::LayerChoice;
 use crate::media::lobby::Parked;
+use crate::media::mail::Mail;
 use crate::media::worker::Shared;
 use crate::media::{CloseReason, Notice, SessionId, SessionSpec, Summary};
-use crate::wire::sdp::Fingerprint;
+use crate::wire::sdp::{Fingerprint, Kind};
 
 /// The media plane, as control sees it. Cheap to clone; no call blocks.
 #[derive(Clone)]
@@ -71,6 +73,13 @@ impl Handle {
                 tracing::warn!("an order to close everything found no room");
             }
         }
+    }
+
+    /// Sets which layers a viewer gets; holds until it is set again. Only a connected session is found: control tells it
+    /// again when `Notice::Connected` comes. `false` when a worker is too busy to take the wish.
+    pub fn choose_layer(&self, session: SessionId, kind: Kind, choice: LayerChoice) -> bool {
+        let post = |mailbox: &Mailbox| mailbox.post(Mail::ChooseLayer { session, kind, choice });
+        self.office.mailboxes.iter().fold(true, |all, mailbox| post(mailbox) && all)
     }
 
     /// SHA-256 of our DTLS certificate.
