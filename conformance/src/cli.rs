@@ -8,9 +8,9 @@ use clap::{Parser, ValueEnum};
 /// Judges a WHIP/WHEP server from outside, clause by clause of RFC 9725 and the WHEP draft.
 ///
 /// The report goes to standard output, progress to standard error. Exit status: 0 nothing failed, 1 a binding clause
-/// failed, 2 the suite could not run. The suite makes its own sessions, deletes them again, and sends at most five
-/// POSTs per second to the WHIP endpoint and twenty to the WHEP endpoint. To judge WHEP give also --whip (the suite then publishes a synthetic stream itself), or have a
-/// presenter live on the stream.
+/// failed, 2 the suite could not run (nothing reachable, bad options), 130 interrupted; its sessions are deleted in
+/// every case. At most five POSTs a second go to each endpoint (twenty when the target is this machine). To judge
+/// WHEP give also --whip (the suite then publishes a synthetic stream itself), or have a presenter live on the stream.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tribune-conformance", version)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
@@ -27,12 +27,30 @@ pub(crate) struct Cli {
     /// Bearer token that may only watch [default: $CONFORMANCE_WATCH_TOKEN]
     #[arg(long, value_name = "T")]
     pub(crate) watch_token: Option<String>,
+    /// Bearer token that may publish the stream as somebody else [default: $CONFORMANCE_OTHER_TOKEN]
+    #[arg(long, value_name = "T")]
+    pub(crate) other_token: Option<String>,
+    /// Bearer token that must be refused, e.g. an expired one
+    #[arg(long, value_name = "T", default_value = "not-the-token")]
+    pub(crate) wrong_token: String,
     /// How much to judge
     #[arg(long, value_enum, default_value_t = Level::Full)]
     pub(crate) level: Level,
     /// Judge these clauses only, whatever their level
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Also do what a production server would rightly object to: floods of requests and of session names
+    #[arg(long)]
+    pub(crate) abuse: bool,
+    /// Forgiveness fails: a server that takes PATCH without If-Match is noted otherwise
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// POSTs per second and endpoint [default: 5, or 20 when the target is a loopback address]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) posts_per_second: Option<u32>,
+    /// Seconds after which the run is ended, whatever is still to be judged
+    #[arg(long, value_name = "S", default_value_t = 600)]
+    pub(crate) deadline: u64,
     /// Form of the report
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -68,6 +86,8 @@ pub(crate) enum Level {
     Full,
     /// Also the quality bar beyond the specifications
     Quality,
+    /// What real clients do, step by step, instead of clauses
+    Interop,
 }
 
 /// The form of the report.

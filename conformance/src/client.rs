@@ -26,8 +26,18 @@ pub(crate) struct Target {
     pub(crate) token: Option<String>,
     /// The token that may only watch.
     pub(crate) watch_token: Option<String>,
+    /// A token that may publish the stream as somebody else.
+    pub(crate) other_token: Option<String>,
+    /// A token that must be refused.
+    pub(crate) wrong_token: String,
     /// Where the media socket is bound instead of where routing says.
     pub(crate) local_ip: Option<IpAddr>,
+    /// Time between two POSTs to the same endpoint.
+    pub(crate) post_interval: Duration,
+    /// True when checks may flood the target.
+    pub(crate) abuse: bool,
+    /// True when a server must not be more forgiving than the documents.
+    pub(crate) strict: bool,
 }
 
 /// Everything a check may use. All checks run on one task, so plain cells do.
@@ -41,6 +51,8 @@ pub(crate) struct Context {
     next_post: [Cell<Option<Instant>>; 2],
     /// Status codes of every POST so far, for clauses about all of them.
     pub(crate) post_codes: RefCell<Vec<(Side, u16)>>,
+    /// POSTs that were sent elsewhere or put off (3xx, 429, 503), for clauses about those; bounded.
+    pub(crate) diverted: RefCell<Vec<(Side, Exchange)>>,
 }
 
 /// A session that must not outlive the run.
@@ -82,6 +94,7 @@ impl Context {
             made: RefCell::default(),
             next_post: [const { Cell::new(None) }; 2],
             post_codes: RefCell::default(),
+            diverted: RefCell::default(),
         }
     }
 
@@ -139,20 +152,32 @@ impl Context {
         Ok(request.header("Content-Type", "application/sdp").header("Origin", ORIGIN).body(offer))
     }
 
-    /// Sends a POST at the polite rate and remembers the session it may have made.
+    /// Sends a POST at the polite rate and remembers the session it may have made. It is patient with a busy server
+    /// and follows 307 and 308 as every client does.
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub(crate) async fn post(&self, side: Side, request: Request) -> Result<Exchange, NoAnswer> {
-        for _ in 0..MAX_RETRIES {
-            self.wait_for_turn(side).await;
-            let exchange = self.http.send(request.clone()).await?;
-            self.remember(side, &exchange);
-            let Some(pause) = retry_pause(&exchange) else {
+    pub(crate) async fn post(&self, side: Side, mut request: Request) -> Result<Exchange, NoAnswer> {
+        let (mut retries, mut hops) = (0, 0);
+        loop {
+            let exchange = self.post_once(side, request.clone()).await?;
+            if let Some(url) = redirection(&exchange).filter(|_| hops < MAX_HOPS) {
+                hops += 1;
+                request.url = url;
+            } else if let Some(pause) = retry_pause(&exchange).filter(|_| retries < MAX_RETRIES) {
+                retries += 1;
+                sleep(pause).await;
+            } else {
                 return Ok(exchange);
-            };
-            sleep(pause).await;
+            }
         }
+    }
+
+    /// Sends a POST at the polite rate and remembers what came of it; whatever comes is the answer.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(crate) async fn post_once(&self, side: Side, request: Request) -> Result<Exchange, NoAnswer> {
         self.wait_for_turn(side).await;
         let exchange = self.http.send(request).await?;
         self.remember(side, &exchange);
@@ -162,19 +187,22 @@ impl Context {
     /// Keeps the pace of POSTs at that endpoint.
     pub(crate) async fn wait_for_turn(&self, side: Side) {
         let [whip, whep] = &self.next_post;
-        let (next, interval) = match side {
-            Side::Whip => (whip, WHIP_INTERVAL),
-            Side::Whep => (whep, WHEP_INTERVAL),
+        let next = match side {
+            Side::Whip => whip,
+            Side::Whep => whep,
         };
         let now = Instant::now();
         let turn = next.get().map_or(now, |at| at.max(now));
-        next.set(Some(turn + interval));
+        next.set(Some(turn + self.target.post_interval));
         tokio::time::sleep_until(turn.into()).await;
     }
 
     /// Notes a session for [`Context::clean_up`] and the status for clauses about every POST.
     pub(crate) fn remember(&self, side: Side, exchange: &Exchange) {
         self.post_codes.borrow_mut().push((side, exchange.status()));
+        if matches!(exchange.status(), 300..=399 | 429 | 503) && self.diverted.borrow().len() < MAX_DIVERTED {
+            self.diverted.borrow_mut().push((side, exchange.clone()));
+        }
         let location = exchange.response.header("location").filter(|_| exchange.response.is_success());
         if let Some(Ok(url)) = location.map(|reference| exchange.request.url.resolve(reference)) {
             // Never delete what a server calls by the endpoint's own name.
@@ -327,6 +355,12 @@ fn session(side: Side, exchange: Exchange) -> Result<Session, String> {
     Ok(Session { side, url, exchange, sdp })
 }
 
+/// Where a POST is sent by a redirect that keeps method and body.
+fn redirection(exchange: &Exchange) -> Option<Url> {
+    let location = exchange.response.header("location").filter(|_| matches!(exchange.status(), 307 | 308))?;
+    exchange.request.url.resolve(location).ok()
+}
+
 /// How long to wait before asking again: told by the server on overload; a moment when a seat is still being freed.
 fn retry_pause(exchange: &Exchange) -> Option<Duration> {
     let told = exchange.response.header("retry-after").and_then(|v| v.trim().parse::<u64>().ok());
@@ -339,9 +373,13 @@ fn retry_pause(exchange: &Exchange) -> Option<Duration> {
 
 /// The page that a browser client would be on.
 pub(crate) const ORIGIN: &str = "https://player.example";
-/// Five presenters a second: more than any encoder that retries.
-const WHIP_INTERVAL: Duration = Duration::from_millis(200);
-/// Twenty viewers a second: a small audience that arrives.
-const WHEP_INTERVAL: Duration = Duration::from_millis(50);
+/// Five POSTs a second: more than any encoder that retries.
+pub(crate) const POLITE: Duration = Duration::from_millis(200);
+/// Twenty a second, for a server on the same machine.
+pub(crate) const BRISK: Duration = Duration::from_millis(50);
+/// Redirects that are followed for one POST, as many as GStreamer does.
+const MAX_HOPS: usize = 10;
+/// How many refusals are kept.
+const MAX_DIVERTED: usize = 64;
 /// How often a refused POST is repeated when the server asks for patience.
 const MAX_RETRIES: usize = 2;

@@ -13,6 +13,7 @@ mod clauses;
 mod cli;
 mod client;
 mod http;
+mod link;
 mod offer;
 mod probe;
 mod report;
@@ -26,13 +27,14 @@ mod url;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::cases::all;
 use crate::clauses::Table;
 use crate::cli::{Cli, Side};
-use crate::client::{Context, Target};
+use crate::client::{BRISK, Context, POLITE, Target};
 use crate::http::Http;
 use crate::offer::Fixture;
 use crate::report::Report;
@@ -86,12 +88,19 @@ fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
     }
     let cases = selected(all(), table, cli.level, &cli.only)?;
     let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let here = [&whip, &whep].into_iter().flatten().all(Url::is_loopback);
+    let usual = if here { BRISK } else { POLITE };
     let target = Target {
         whip,
         whep,
         token: cli.token.clone().or_else(|| environment("CONFORMANCE_TOKEN")),
         watch_token: cli.watch_token.clone().or_else(|| environment("CONFORMANCE_WATCH_TOKEN")),
+        other_token: cli.other_token.clone().or_else(|| environment("CONFORMANCE_OTHER_TOKEN")),
+        wrong_token: cli.wrong_token.clone(),
         local_ip: cli.local_ip,
+        post_interval: cli.posts_per_second.map_or(usual, |n| Duration::from_secs(1) / n),
+        abuse: cli.abuse,
+        strict: cli.strict,
     };
     let http = Http::new(tls::config(cli.ca.as_deref(), cli.insecure)?);
     let context = Context::new(target, http);

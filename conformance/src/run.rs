@@ -45,6 +45,7 @@ pub(crate) fn selected(cases: Vec<Case>, table: &Table, level: Level, only: &[St
             Level::Core => weight == Weight::Binding,
             Level::Full => weight != Weight::Quality,
             Level::Quality => true,
+            Level::Interop => false,
         }
     };
     Ok(cases.into_iter().filter(wanted).collect())

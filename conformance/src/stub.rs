@@ -42,6 +42,17 @@ pub(crate) async fn naive(says: Says) -> Context {
     });
     let url = |path: &str| Some(Url::parse(&format!("http://127.0.0.1:{port}{path}")).unwrap());
     let token = Some("good".to_owned());
-    let target = Target { whip: url("/whip/a"), whep: url("/whep/a"), token, watch_token: None, local_ip: None };
+    let target = Target {
+        whip: url("/whip/a"),
+        whep: url("/whep/a"),
+        token,
+        watch_token: None,
+        other_token: None,
+        wrong_token: "not-the-token".into(),
+        local_ip: None,
+        post_interval: crate::client::BRISK,
+        abuse: false,
+        strict: false,
+    };
     Context::new(target, Http::new(crate::tls::config(None, true).unwrap()))
 }

@@ -1,6 +1,7 @@
 //! The few parts of a URL that the suite needs, and how a `Location` is resolved (RFC 3986 §5).
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// An absolute http or https URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,12 @@ impl Url {
     #[must_use]
     pub(crate) fn with_path(&self, path: &str) -> Self {
         Self { path: path.to_owned(), ..self.clone() }
+    }
+
+    /// True when it names this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 
     fn scheme(&self) -> &'static str {

@@ -18,6 +18,15 @@ pub(super) fn cases() -> Vec<Case> {
         Case::both("W-4.7-06", scheme_case),
         Case::both("W-4.7.1-01", session_is_protected),
         Case::both("W-4.7.1-02", token_before_body),
+        Case::both("W-4.7-07", open_servers_ignore_authorization),
+        Case::both("W-4.7.1-03", token_in_the_url),
+        Case::both("W-4.7.1-04", forged_tokens),
+        Case::fixed(
+            "W-4.7.1-05",
+            &[Side::Whip, Side::Whep],
+            Verdict::NotApplicable,
+            "a token's end is the operator's policy",
+        ),
     ]
 }
 
@@ -30,6 +39,11 @@ fn token(cx: &Context, side: Side) -> Result<&str, Halt> {
 fn with(cx: &Context, side: Side, fixture: Fixture, authorization: Option<&str>) -> Result<Request, Halt> {
     let request = cx.offering(side, fixture)?.without("authorization");
     Ok(authorization.iter().fold(request, |request, value| request.header("Authorization", value)))
+}
+
+/// The Authorization of somebody who has no business here.
+fn wrong(cx: &Context) -> String {
+    format!("Bearer {}", cx.target.wrong_token)
 }
 
 /// True when a POST without a token is refused, so that clauses about refusal mean something.
@@ -70,7 +84,7 @@ async fn no_token(cx: &Context, side: Side) -> Done {
 
 async fn wrong_token(cx: &Context, side: Side) -> Done {
     is_protected(cx, side).await?;
-    let exchange = cx.post_and_delete(side, with(cx, side, Fixture::Av, Some("Bearer not-the-token"))?).await?;
+    let exchange = cx.post_and_delete(side, with(cx, side, Fixture::Av, Some(&wrong(cx)))?).await?;
     let told = challenge(&exchange).is_some_and(|c| c.contains("invalid_token"));
     let good = exchange.status() == 401 && told;
     let expected = "401, WWW-Authenticate: Bearer error=\"invalid_token\"";
@@ -125,7 +139,7 @@ async fn scheme_case(cx: &Context, side: Side) -> Done {
 async fn session_is_protected(cx: &Context, side: Side) -> Done {
     is_protected(cx, side).await?;
     let session = cx.open(side, Fixture::Av).await?;
-    let wrong = Request::new("DELETE", &session.url).header("Authorization", "Bearer not-the-token");
+    let wrong = Request::new("DELETE", &session.url).header("Authorization", &wrong(cx));
     let wrong = cx.http.send(wrong).await?;
     let bare = cx.http.send(Request::new("DELETE", &session.url)).await?;
     let observed = format!("DELETE with a wrong token {}, without token {}", wrong.status(), bare.status());
@@ -142,10 +156,85 @@ async fn token_before_body(cx: &Context, side: Side) -> Done {
     is_protected(cx, side).await?;
     let mut complaints = Vec::new();
     for fixture in [Fixture::Hello, Fixture::Empty] {
-        let exchange = cx.post_and_delete(side, with(cx, side, fixture, Some("Bearer not-the-token"))?).await?;
+        let exchange = cx.post_and_delete(side, with(cx, side, fixture, Some(&wrong(cx)))?).await?;
         if exchange.status() != 401 {
             complaints.push(format!("{}: {}", fixture.name(), exchange.status()));
         }
     }
     Ok(Outcome::complaints("401 whatever the body", &complaints, "401"))
 }
+
+async fn open_servers_ignore_authorization(cx: &Context, side: Side) -> Done {
+    let open = cx.post_and_delete(side, with(cx, side, Fixture::Av, None)?).await?;
+    if !open.response.is_success() {
+        return Err(Halt::NotApplicable(format!("{} is protected: {} without token", side.name(), open.status())));
+    }
+    let mut complaints = Vec::new();
+    for value in ["Bearer undefined", "raw-key", "Bearer null"] {
+        let exchange = cx.post_and_delete(side, with(cx, side, Fixture::Av, Some(value))?).await?;
+        if exchange.status() != 201 {
+            complaints.push(format!("Authorization: {value}: {}", exchange.status()));
+        }
+    }
+    Ok(Outcome::complaints("201 whatever Authorization says", &complaints, "201 for all"))
+}
+
+async fn token_in_the_url(cx: &Context, side: Side) -> Done {
+    is_protected(cx, side).await?;
+    let (token, endpoint) = (token(cx, side)?, cx.endpoint(side)?);
+    let joint = if endpoint.path.contains('?') { '&' } else { '?' };
+    let mut taken = Vec::new();
+    let mut leaked = Vec::new();
+    for name in ["token", "access_token"] {
+        let mut request = with(cx, side, Fixture::Av, None)?;
+        request.url = endpoint.with_path(&format!("{}{joint}{name}={token}", endpoint.path));
+        let exchange = cx.post_and_delete(side, request).await?;
+        if exchange.response.is_success() {
+            taken.push(name);
+        }
+        let answer = &exchange.response;
+        if answer.text().contains(token) || answer.headers.iter().any(|(_, value)| value.contains(token)) {
+            leaked.push(format!("?{name}= is echoed in the {}", exchange.status()));
+        }
+    }
+    if !leaked.is_empty() {
+        return Ok(Outcome::new(Verdict::Fail, "the token is never echoed", leaked.join("; ")));
+    }
+    let observed = if taken.is_empty() {
+        "no token in the URL is taken".into()
+    } else {
+        format!("?{}= is taken", taken.join("=, ?"))
+    };
+    Ok(Outcome::new(Verdict::Info, "the token is never echoed", observed))
+}
+
+async fn forged_tokens(cx: &Context, side: Side) -> Done {
+    is_protected(cx, side).await?;
+    let token = token(cx, side)?;
+    let parts: Vec<&str> = token.split('.').collect();
+    let [head, payload, signature] = parts.as_slice() else {
+        return Err(Halt::NotApplicable("the token is no JWT".into()));
+    };
+    if !head.starts_with("ey") {
+        return Err(Halt::NotApplicable("the token is no JWT".into()));
+    }
+    let other: String = signature.chars().rev().collect();
+    let mut complaints = Vec::new();
+    let forged = [
+        ("alg none", format!("{UNSIGNED}.{payload}.")),
+        ("alg none, signature kept", format!("{UNSIGNED}.{payload}.{signature}")),
+        ("no signature", format!("{head}.{payload}.")),
+        ("another signature", format!("{head}.{payload}.{other}")),
+        ("another payload", format!("{head}.e30.{signature}")),
+    ];
+    for (name, value) in forged {
+        let exchange = cx.post_and_delete(side, with(cx, side, Fixture::Av, Some(&format!("Bearer {value}")))?).await?;
+        if exchange.status() != 401 {
+            complaints.push(format!("{name}: {}", exchange.status()));
+        }
+    }
+    Ok(Outcome::complaints("401 for every forgery", &complaints, "401 for all"))
+}
+
+/// `{"alg":"none","typ":"JWT"}` in base64url.
+const UNSIGNED: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";

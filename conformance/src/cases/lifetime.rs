@@ -45,10 +45,14 @@ async fn never_connects(cx: &Context, side: Side) -> Done {
 async fn second_publisher(cx: &Context, side: Side) -> Done {
     let (first, mut live) = connected(cx, side).await?;
     // Not through the context's own POST: that one asks again after a 409.
-    let request = cx.offering(side, Fixture::Av)?;
-    cx.wait_for_turn(side).await;
-    let second = cx.http.send(request).await?;
-    cx.remember(side, &second);
+    let request = match cx.target.other_token.as_deref() {
+        Some(token) => {
+            let request = cx.offering(side, Fixture::Av)?.without("authorization");
+            request.header("Authorization", &format!("Bearer {token}"))
+        }
+        None => cx.offering(side, Fixture::Av)?,
+    };
+    let second = cx.post_once(side, request).await?;
     let ended = live.until(Duration::from_secs(3), torn_down).await;
     let gone = matches!(cx.ask(side, "GET", &first.url).await?.status(), 404 | 410);
     let location = second.response.header("location").and_then(|l| second.request.url.resolve(l).ok());

@@ -5,8 +5,11 @@ mod auth;
 mod cors;
 mod http;
 mod ice;
+mod legacy;
 mod lifetime;
+mod links;
 mod media;
+mod redirect;
 mod restart;
 mod sdp;
 mod session;
@@ -34,6 +37,9 @@ pub(crate) fn all() -> Vec<Case> {
         ice::cases(),
         media::cases(),
         lifetime::cases(),
+        links::cases(),
+        legacy::cases(),
+        redirect::cases(),
     ]
     .into_iter()
     .flatten()

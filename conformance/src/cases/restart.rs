@@ -3,7 +3,7 @@
 use super::session::is_strong;
 use super::trickle::{CANDIDATE, FRAGMENT, fragment, fresh, patch, restarted};
 use crate::answer::Sdp;
-use crate::case::{Case, Done, Outcome};
+use crate::case::{Case, Done, Halt, Outcome, Verdict};
 use crate::cli::Side;
 use crate::client::Context;
 use crate::offer::random_text;
@@ -16,7 +16,11 @@ pub(super) fn cases() -> Vec<Case> {
         Case::both("W-4.3.3-04", restart_credentials),
         Case::both("W-4.3.3-07", failed_restart),
         Case::both("W-4.3.3-08", quoted_star),
+        Case::both("W-4.3.3-03", same_ice_options),
+        Case::both("W-4.3.3-09", restart_with_the_current_tag),
         Case::both("W-4.3.3-10", restart_without_candidates),
+        Case::both("W-4.3.3-11", restart_without_if_match),
+        Case::both("W-4.3.3-12", fragment_form),
         Case::both("CORS-07", restart_exposes_etag),
     ]
 }
@@ -88,4 +92,56 @@ async fn restart_exposes_etag(cx: &Context, side: Side) -> Done {
     let name = "access-control-expose-headers";
     let good = exchange.response.lists(name, "etag") || exchange.response.lists(name, "*");
     Ok(Outcome::judge(good, "ETag exposed on the restart's 200", super::seen(&exchange, name)).by(&exchange))
+}
+
+async fn same_ice_options(cx: &Context, side: Side) -> Done {
+    let (session, exchange) = restarted(cx, side).await?;
+    let text = exchange.response.text();
+    let mut complaints = Vec::new();
+    for name in ["ice-options", "ice-pacing", "ice-lite"] {
+        let answer = session.sdp.tagged().and_then(|m| session.sdp.effective(m, name));
+        let line = format!("a={name}");
+        let fragment = text.lines().filter_map(|l| l.strip_prefix(&line));
+        let fragment = fragment.map(|rest| rest.strip_prefix(':').unwrap_or(rest)).next();
+        if answer != fragment {
+            complaints.push(format!("{name}: answer {answer:?}, restart {fragment:?}"));
+        }
+    }
+    Ok(Outcome::complaints("ice-options, ice-pacing and ice-lite as in the answer", &complaints, "the same")
+        .by(&exchange))
+}
+
+async fn restart_with_the_current_tag(cx: &Context, side: Side) -> Done {
+    let (session, exchange) = restarted(cx, side).await?;
+    let tag = exchange.response.header("etag").map(str::to_owned);
+    let tag = tag.ok_or_else(|| Halt::Skip("the restart gave no ETag".into()))?;
+    let again = patch(cx, &session, Some(&tag), &fresh(&session)).await?;
+    let verdict = if matches!(again.status(), 200 | 412) { Verdict::Info } else { Verdict::Fail };
+    Ok(Outcome::new(verdict, "200 or 412", again.line()).by(&again))
+}
+
+async fn restart_without_if_match(cx: &Context, side: Side) -> Done {
+    let (session, _) = restarted(cx, side).await?;
+    let exchange = patch(cx, &session, None, &fresh(&session)).await?;
+    let verdict = match exchange.status() {
+        428 => Verdict::Pass,
+        200 if !cx.target.strict => Verdict::Info,
+        _ => Verdict::Fail,
+    };
+    Ok(Outcome::new(verdict, "428", exchange.line()).by(&exchange))
+}
+
+async fn fragment_form(cx: &Context, side: Side) -> Done {
+    let (_, exchange) = restarted(cx, side).await?;
+    let text = exchange.response.text();
+    let mut complaints = Vec::new();
+    if text.split_inclusive('\n').any(|line| !line.ends_with("\r\n")) {
+        complaints.push("a line without CRLF".to_owned());
+    }
+    let hosts = text.lines().filter(|l| l.starts_with("a=candidate:") && l.contains(" typ host")).count();
+    if hosts == 0 {
+        complaints.push("no host candidate".to_owned());
+    }
+    let expected = "CRLF, few host candidates";
+    Ok(Outcome::complaints(expected, &complaints, format!("CRLF, {hosts} host candidates")).by(&exchange))
 }
