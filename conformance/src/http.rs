@@ -1,6 +1,8 @@
 //! A small HTTP/1.1 client that hides nothing: no redirect is followed, every header is visible, and
 //! [`Http::raw`] sends whatever octets a check wants to send.
 
+mod events;
+
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::url::Url;
+pub(crate) use events::{EventStream, Heard, Message};
 
 /// Why a request got no HTTP answer at all (refused, reset, timed out, not HTTP).
 #[derive(Debug)]
@@ -232,11 +235,7 @@ impl Http {
             patiently(sender.ready()).await?;
             let (head, body) = patiently(sender.send_request(message)).await?.into_parts();
             let body = patiently(Limited::new(body, BODY_LIMIT).collect()).await?.to_bytes();
-            let headers = head
-                .headers
-                .iter()
-                .map(|(n, v)| (n.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
-                .collect();
+            let headers = fields(&head.headers);
             let response = Response {
                 status: head.status.as_u16(),
                 headers,
@@ -310,6 +309,12 @@ impl Http {
 /// Octets both ways: TCP or TLS.
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// Header fields as text.
+fn fields(headers: &hyper::HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}
 
 /// Turns our request into hyper's.
 fn build(request: &Request) -> Result<hyper::Request<Full<Bytes>>, NoAnswer> {

@@ -3,8 +3,10 @@
 
 mod auth;
 mod cors;
+mod events;
 mod http;
 mod ice;
+mod layers;
 mod legacy;
 mod lifetime;
 mod links;
@@ -38,6 +40,8 @@ pub(crate) fn all() -> Vec<Case> {
         media::cases(),
         lifetime::cases(),
         links::cases(),
+        events::cases(),
+        layers::cases(),
         legacy::cases(),
         redirect::cases(),
     ]
