@@ -12,6 +12,7 @@ use crate::media::{Role, Route, SessionId, StreamId};
 use crate::net::Full;
 use crate::wire::sdp::{Format, Kind, Shape};
 
+use super::events::{Board, EventStreams};
 use super::stream::{Policies, StreamName, StreamPolicy};
 use super::{OpenError, SessionView, StreamView, ids};
 
@@ -90,7 +91,10 @@ impl Directory {
             return Err(full());
         }
 
-        table.enter(name, Role::Presenter, entrant, open)?.seat = Some(Seat { session: entrant.id, shape });
+        let stream = table.enter(name, Role::Presenter, entrant, open)?;
+        stream.seat = Some(Seat { session: entrant.id, shape });
+        // Whoever has just taken the seat is not connected yet.
+        stream.board.live(false);
         Ok(replaced.and_then(|old| {
             let departed = table.leave(old)?;
             table.tombstones.bury(old, Some(departed.clone()), entrant.created);
@@ -164,10 +168,17 @@ impl Directory {
         let session = table.sessions.get_mut(&id).filter(|session| !session.connected)?;
         session.connected = true;
         let (role, name, age) = (session.role, session.stream.clone(), now.saturating_duration_since(session.created));
-        if role == Role::Viewer
-            && let Some(stream) = table.streams.get_mut(&name)
-        {
-            stream.watching += 1;
+        if let Some(stream) = table.streams.get_mut(&name) {
+            match role {
+                Role::Viewer => {
+                    stream.watching += 1;
+                    stream.board.viewers(stream.watching);
+                }
+                Role::Presenter if stream.seat.as_ref().is_some_and(|seat| seat.session == id) => {
+                    stream.board.live(true);
+                }
+                Role::Presenter => {}
+            }
         }
         Some((role, age))
     }
@@ -185,6 +196,23 @@ impl Directory {
                 Kind::Video => seat.shape.video = Some(format),
             }
         }
+    }
+
+    /// Does something with the event streams of a viewer's session; `None` when it is over or no viewer's.
+    pub(super) fn event_streams<T>(
+        &self,
+        id: SessionId,
+        action: impl FnOnce(&mut EventStreams, &Arc<Board>) -> T,
+    ) -> Option<T> {
+        let Table { sessions, streams, .. } = &mut *self.table();
+        let session = sessions.get_mut(&id).filter(|session| session.role == Role::Viewer)?;
+        let board = &streams.get(&session.stream)?.board;
+        Some(action(&mut session.events, board))
+    }
+
+    /// Does something with the boards of all streams.
+    pub(super) fn boards(&self, action: impl FnMut(&Board)) {
+        self.table().streams.values().map(|stream| &*stream.board).for_each(action);
     }
 
     /// Frees a session's place because somebody asked for its end. Its summary is still to come.
@@ -265,6 +293,8 @@ struct Table {
 #[derive(Debug)]
 struct Stream {
     route: Arc<Route>,
+    /// What its viewers are told.
+    board: Arc<Board>,
     seat: Option<Seat>,
     /// Viewers' sessions.
     viewers: usize,
@@ -288,6 +318,7 @@ struct Session {
     etag: String,
     connected: bool,
     created: Instant,
+    events: EventStreams,
 }
 
 impl Table {
@@ -324,11 +355,12 @@ impl Table {
                 etag: entrant.etag.clone(),
                 connected: false,
                 created: entrant.created,
+                events: EventStreams::default(),
             },
         );
         Ok(self.streams.entry(name.clone()).or_insert_with(|| {
             self.made += 1;
-            Stream { route, seat: None, viewers: 0, watching: 0 }
+            Stream { route, board: Board::new(), seat: None, viewers: 0, watching: 0 }
         }))
     }
 
@@ -340,8 +372,13 @@ impl Table {
                 Role::Viewer => {
                     stream.viewers -= 1;
                     stream.watching -= usize::from(connected);
+                    stream.board.viewers(stream.watching);
                 }
-                Role::Presenter => drop(stream.seat.take_if(|seat| seat.session == id)),
+                Role::Presenter => {
+                    if stream.seat.take_if(|seat| seat.session == id).is_some() {
+                        stream.board.live(false);
+                    }
+                }
             }
             if stream.seat.is_none() && stream.viewers == 0 {
                 self.streams.remove(&name);

@@ -2,6 +2,7 @@
 
 pub mod auth;
 mod directory;
+pub mod events;
 mod ids;
 pub mod limits;
 mod meters;
@@ -21,6 +22,7 @@ use crate::wire::sdp::{answer_presenter, answer_viewer};
 
 use auth::Identity;
 use directory::{Closing, Departed, Directory, Entrant, Stage};
+use events::{EventKinds, EventStreamId, Reader};
 use limits::Limits;
 use meters::Meters;
 use stream::{IdlePolicy, Policies, StreamName};
@@ -278,9 +280,30 @@ impl Control {
         }
     }
 
-    /// No new sessions from now on.
+    /// No new sessions from now on; viewers are told to look for another server.
     pub fn drain(&self) {
         self.directory.drain();
+        self.directory.boards(events::Board::reconnect);
+    }
+
+    /// Does what is due by the clock. To be called several times a second.
+    pub fn tick(&self, now: Instant) {
+        self.directory.boards(|board| board.tick(now));
+    }
+
+    /// Makes an event stream for a viewer's session; `None` when it is over or no viewer's.
+    pub fn create_events(&self, session: SessionId, kinds: EventKinds) -> Option<EventStreamId> {
+        self.directory.event_streams(session, |streams, board| streams.create(board, kinds))
+    }
+
+    /// Reads an event stream, on from the event that the reader saw last; `None` when there is no such stream.
+    pub fn read_events(&self, session: SessionId, stream: EventStreamId, seen: Option<u64>) -> Option<Reader> {
+        self.directory.event_streams(session, |streams, board| streams.read(board, stream, seen)).flatten()
+    }
+
+    /// Ends an event stream; `false` when there is no such stream.
+    pub fn remove_events(&self, session: SessionId, stream: EventStreamId) -> bool {
+        self.directory.event_streams(session, |streams, _| streams.remove(stream)).unwrap_or(false)
     }
 
     /// Ready for new sessions.
