@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -225,11 +225,15 @@ async fn run(server: Server, control: &Control, mut signals: Signals) -> Result<
     Ok(Ended::Drained)
 }
 
-/// Takes to control what the workers tell until `closed`, and what is in the queue then.
+/// Takes to control what the workers tell until `closed`, and what is in the queue then; lets it do what the clock asks.
 async fn pump(mut notices: mpsc::Receiver<Notice>, mut closed: oneshot::Receiver<()>, control: Arc<Control>) {
+    let mut clock = tokio::time::interval(TICK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
+            // First, or a flood of notices would stop the clock.
+            _ = clock.tick() => control.tick(Instant::now()),
             notice = notices.recv() => match notice {
                 Some(notice) => control.notice(notice),
                 None => return,
@@ -293,6 +297,8 @@ const DRAIN: Duration = Duration::from_secs(4);
 const LAST_NOTICES: Duration = Duration::from_millis(500);
 /// Until the last of them is on the wire.
 const GOODBYES: Duration = Duration::from_millis(150);
+/// Between two looks at the clock.
+const TICK: Duration = Duration::from_millis(250);
 /// While draining.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Connected, a `Started` for each of two tracks, Closed: so all sessions may speak at once.

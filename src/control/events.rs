@@ -270,6 +270,11 @@ impl EventStreams {
         Some(Reader { kinds: stream.kinds, beginning, place, board: Arc::clone(board), changed, turn, mine })
     }
 
+    /// Is there one of that name?
+    pub(super) fn has(&self, id: EventStreamId) -> bool {
+        self.0.iter().any(|stream| stream.id == id)
+    }
+
     /// Ends one. `false` when there is none of that name.
     pub(super) fn remove(&mut self, id: EventStreamId) -> bool {
         let before = self.0.len();

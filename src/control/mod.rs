@@ -301,6 +301,11 @@ impl Control {
         self.directory.event_streams(session, |streams, board| streams.read(board, stream, seen)).flatten()
     }
 
+    /// Is there such an event stream?
+    pub fn has_events(&self, session: SessionId, stream: EventStreamId) -> bool {
+        self.directory.event_streams(session, |streams, _| streams.has(stream)).unwrap_or(false)
+    }
+
     /// Ends an event stream; `false` when there is no such stream.
     pub fn remove_events(&self, session: SessionId, stream: EventStreamId) -> bool {
         self.directory.event_streams(session, |streams, _| streams.remove(stream)).unwrap_or(false)

@@ -12,13 +12,21 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 
 use crate::control::Opened;
 
+use super::events::Feed;
 use super::problem::Problem;
 
-/// The body of a response: one piece, its length known.
-#[derive(Debug, Default)]
-pub(super) struct Body {
-    data: Bytes,
-    opened: Option<Opened>,
+/// The body of a response.
+#[derive(Debug)]
+pub(super) struct Body(Content);
+
+#[derive(Debug)]
+enum Content {
+    /// One piece.
+    Whole(Bytes),
+    /// The answer of a session that lives on only if the connection takes it.
+    Answer(Bytes, Opened),
+    /// Events, as they come.
+    Feed(Feed),
 }
 
 impl Body {
@@ -26,24 +34,39 @@ impl Body {
     /// up before never polls it.
     pub(super) fn answer(mut opened: Opened) -> Self {
         let data = Bytes::from(std::mem::take(&mut opened.answer));
-        Self { data, opened: Some(opened) }
+        Self(Content::Answer(data, opened))
     }
 
-    /// Its length in bytes.
-    pub(super) fn len(&self) -> usize {
-        self.data.len()
+    /// Its length in bytes, when it has one.
+    pub(super) fn len(&self) -> Option<usize> {
+        match &self.0 {
+            Content::Whole(data) | Content::Answer(data, _) => Some(data.len()),
+            Content::Feed(_) => None,
+        }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::from(Bytes::new())
+    }
+}
+
+impl From<Feed> for Body {
+    fn from(feed: Feed) -> Self {
+        Self(Content::Feed(feed))
     }
 }
 
 impl From<String> for Body {
     fn from(text: String) -> Self {
-        Self { data: Bytes::from(text), opened: None }
+        Self::from(Bytes::from(text))
     }
 }
 
 impl From<Bytes> for Body {
     fn from(data: Bytes) -> Self {
-        Self { data, opened: None }
+        Self(Content::Whole(data))
     }
 }
 
@@ -51,22 +74,27 @@ impl hyper::body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.data.is_empty() {
-            return Poll::Ready(None);
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Content::Feed(feed) = &mut self.0 {
+            return feed.poll(cx).map(|data| data.map(|data| Ok(Frame::data(data))));
         }
-        if let Some(opened) = self.opened.take() {
-            opened.delivered();
-        }
-        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))))
+        let data = match std::mem::take(&mut *self).0 {
+            Content::Answer(data, opened) => {
+                opened.delivered();
+                data
+            }
+            Content::Whole(data) => data,
+            Content::Feed(_) => Bytes::new(),
+        };
+        Poll::Ready(if data.is_empty() { None } else { Some(Ok(Frame::data(data))) })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_empty()
+        self.len() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.len() as u64)
+        self.len().map_or_else(SizeHint::default, |length| SizeHint::with_exact(length as u64))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::media::Role;
 use crate::wire::sdp::Refusal;
 
 use super::body::{self, Body};
+use super::events;
 use super::problem::Problem;
 use super::service::{App, authorization, empty};
 
@@ -64,6 +65,13 @@ impl Guest {
         }
     }
 
+    fn role(&self) -> Role {
+        match self {
+            Self::Presenter(..) => Role::Presenter,
+            Self::Viewer(..) => Role::Viewer,
+        }
+    }
+
     /// Counts an attempt: a presenter's by its name, a viewer's by its address, where a whole school may sit behind.
     fn limit(&self, app: &App, client: IpAddr) -> Result<(), Problem> {
         match self {
@@ -95,7 +103,7 @@ pub(super) async fn post(
     body::expect_type(headers, SDP)?;
     let offer = body::read(headers, body, app.limits.offer_bytes, app.limits.body).await?;
     let opened = guest.open(app, text(&offer)?).map_err(Problem::of_open)?;
-    Ok(created(opened))
+    Ok(created(opened, guest.role()))
 }
 
 /// GET and HEAD: here is an endpoint. WHEP ones say so by their type, for discovery; both have no content.
@@ -109,7 +117,7 @@ pub(super) fn get(role: Role) -> Response<Body> {
 }
 
 /// 201 with the answer. If this response never reaches the connection the session ends.
-fn created(opened: Opened) -> Response<Body> {
+fn created(opened: Opened, role: Role) -> Response<Body> {
     let mut response = empty();
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
@@ -120,6 +128,9 @@ fn created(opened: Opened) -> Response<Body> {
     }
     if let Ok(etag) = HeaderValue::from_str(&opened.etag) {
         headers.insert(ETAG, etag);
+    }
+    if role == Role::Viewer {
+        events::link(headers, opened.session);
     }
     *response.body_mut() = Body::answer(opened);
     response

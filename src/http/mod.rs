@@ -11,6 +11,7 @@ use std::time::Duration;
 mod body;
 mod cors;
 mod endpoint;
+mod events;
 mod framing;
 mod guard;
 mod measure;

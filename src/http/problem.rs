@@ -55,6 +55,9 @@ pub(super) enum Problem {
         /// What the request says, cleaned.
         found: String,
     },
+    /// A list of events that holds something else, or is none.
+    #[error("{0}")]
+    EventKinds(String),
     /// The body is compressed.
     #[error("the body has a Content-Encoding, send it without one")]
     Encoded,
@@ -132,6 +135,7 @@ impl Problem {
             Self::BodyTimeout(_) => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body came too slowly"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::WrongType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-media-type", "Wrong media type"),
+            Self::EventKinds(_) => (StatusCode::BAD_REQUEST, "unknown-events", "Not a list of events"),
             Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoded", "Content-Encoding not taken"),
             Self::Offer(Refusal::Malformed(_)) => (StatusCode::BAD_REQUEST, "malformed-sdp", "The SDP is broken"),
             Self::Offer(Refusal::Unsupported(_)) => {
@@ -166,6 +170,7 @@ impl Problem {
             | Self::TooLarge { .. }
             | Self::WrongType { .. }
             | Self::Encoded
+            | Self::EventKinds(_)
             | Self::Offer(_)
             | Self::Busy
             | Self::Internal => None,
@@ -267,6 +272,7 @@ mod tests {
             (Problem::TooLarge { limit: 65_536 }, 413),
             (Problem::WrongType { found: "`text/plain`".into() }, 415),
             (Problem::Encoded, 415),
+            (Problem::EventKinds("x".into()), 400),
             (Problem::of_open(Refusal::Malformed("line 3: x".into()).into()), 400),
             (Problem::of_open(Refusal::Unsupported("two audio sections".into()).into()), 422),
             (Problem::of_open(OpenError::Busy), 409),

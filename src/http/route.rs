@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::control::events::EventStreamId;
 use crate::control::stream::StreamName;
 use crate::media::{Role, SessionId};
 
@@ -24,6 +25,10 @@ pub(super) enum Route {
     EndpointByToken(Role),
     /// `/session/{id}`
     Session(SessionId),
+    /// `/session/{id}/events`
+    Events(SessionId),
+    /// `/session/{id}/events/{id}`
+    EventStream(SessionId, EventStreamId),
     /// `/api/v1/streams`
     Streams,
     /// `/metrics`
@@ -51,7 +56,12 @@ impl Route {
             ["api", "v1", "streams"] => Ok(Self::Streams),
             ["api", "whip"] => Ok(Self::EndpointByToken(Role::Presenter)),
             ["api", "whep"] => Ok(Self::EndpointByToken(Role::Viewer)),
-            ["session", id] => SessionId::from_str(id).map(Self::Session).map_err(|()| Problem::NoSession),
+            ["session", id] => session(id).map(Self::Session),
+            ["session", id, "events"] => session(id).map(Self::Events),
+            ["session", id, "events", stream] => {
+                let stream = stream.parse().map_err(|()| Problem::NoSession)?;
+                session(id).map(|id| Self::EventStream(id, stream))
+            }
             ["publish", name] => stream(name).map(|_| Self::PublishPage),
             ["watch", name] => stream(name).map(|_| Self::WatchPage),
             ["static", parts @ ..] if parts.iter().all(|part| is_file_name(part)) && !parts.is_empty() => {
@@ -73,6 +83,7 @@ impl Route {
             Self::Endpoint(Role::Presenter, _) | Self::EndpointByToken(Role::Presenter) => "whip",
             Self::Endpoint(Role::Viewer, _) | Self::EndpointByToken(Role::Viewer) => "whep",
             Self::Session(_) => "session",
+            Self::Events(_) | Self::EventStream(..) => "events",
             Self::Streams => "streams",
             Self::Metrics => "metrics",
             Self::Live => "livez",
@@ -84,7 +95,8 @@ impl Route {
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Self::Endpoint(..) | Self::EndpointByToken(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Session(_) => "GET, HEAD, DELETE, OPTIONS",
+            Self::Events(_) => "GET, HEAD, POST, OPTIONS",
+            Self::Session(_) | Self::EventStream(..) => "GET, HEAD, DELETE, OPTIONS",
             Self::Home
             | Self::PublishPage
             | Self::WatchPage
@@ -95,6 +107,11 @@ impl Route {
             | Self::Ready => "GET, HEAD, OPTIONS",
         }
     }
+}
+
+/// The session in a path segment.
+fn session(segment: &str) -> Result<SessionId, Problem> {
+    SessionId::from_str(segment).map_err(|()| Problem::NoSession)
 }
 
 /// The name in a path segment.
@@ -175,7 +192,12 @@ mod tests {
         for (path, route) in cases {
             assert_eq!(Route::of(path).ok(), Some(route), "{path}");
         }
-        assert_eq!(Route::of(&format!("/session/{id}")).ok(), id.parse().ok().map(Route::Session));
+        let session: SessionId = id.parse().expect("a good id");
+        let stream = id.parse().expect("a good id");
+        assert_eq!(Route::of(&format!("/session/{id}")).ok(), Some(Route::Session(session)));
+        assert_eq!(Route::of(&format!("/session/{id}/events")).ok(), Some(Route::Events(session)));
+        let path = format!("/session/{id}/events/{id}");
+        assert_eq!(Route::of(&path).ok(), Some(Route::EventStream(session, stream)));
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl Server {
                 metrics,
                 measures,
                 pages,
+                // The other half of all connections is for requests that end.
+                feeds: Places::new(
+                    limits.connections.div_ceil(2),
+                    limits.connections_per_address.div_ceil(2),
+                    &settings.trusted_proxies,
+                ),
                 limits,
                 trusted_proxies: settings.trusted_proxies,
                 strict_https: settings.public_url.is_some_and(|url| url.starts_with("https://")),

@@ -26,9 +26,10 @@ use super::body::Body;
 use super::endpoint::{self, Guest};
 use super::measure::{self, Measures};
 use super::pages::Pages;
+use super::places::Places;
 use super::problem::Problem;
 use super::route::Route;
-use super::{cors, ops, session, streams};
+use super::{cors, events, ops, session, streams};
 
 /// What requests are answered with.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct App {
     pub(super) metrics: Arc<Metrics>,
     pub(super) measures: Measures,
     pub(super) pages: Pages,
+    /// For event streams that are being read.
+    pub(super) feeds: Arc<Places>,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpAddr>,
     /// People reach us by https, with a certificate that their browsers trust.
@@ -134,7 +137,7 @@ impl App {
             return Err(Problem::Method { allow });
         }
         if method == Method::OPTIONS {
-            if let Route::Session(id) = route {
+            if let Route::Session(id) | Route::Events(id) | Route::EventStream(id, _) = route {
                 session::exists(self, id)?;
             }
             return Ok(options(Some(&route)));
@@ -158,6 +161,10 @@ impl App {
             }
             Route::Session(id) if method == Method::DELETE => session::delete(self, id, headers, client),
             Route::Session(id) => session::get(self, id, headers),
+            Route::Events(id) if method == Method::POST => events::post(self, id, headers, body, client).await,
+            Route::Events(id) => events::open(self, id, parts, client),
+            Route::EventStream(id, stream) if method == Method::DELETE => events::delete(self, id, stream, client),
+            Route::EventStream(id, stream) => events::get(self, id, stream, parts, client),
             Route::Home => self.pages.page("index.html", headers).await,
             Route::PublishPage => self.pages.page("publish.html", headers).await,
             Route::WatchPage => self.pages.page("watch.html", headers).await,
@@ -216,7 +223,7 @@ impl App {
             headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }
         // Said by us, not by the connection, so that HEAD has it too.
-        if !bodiless {
+        if let Some(length) = length.filter(|_| !bodiless) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         if closes {

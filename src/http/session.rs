@@ -41,7 +41,7 @@ pub(super) fn delete(app: &App, id: SessionId, headers: &HeaderMap, client: IpAd
     Err(Problem::NoSession)
 }
 
-/// OPTIONS that is no preflight.
+/// OPTIONS that is no preflight, of a session and what belongs to it.
 /// # Errors
 /// `NoSession`.
 pub(super) fn exists(app: &App, id: SessionId) -> Result<(), Problem> {
@@ -51,7 +51,7 @@ pub(super) fn exists(app: &App, id: SessionId) -> Result<(), Problem> {
 /// Without credentials the URL is the right, and for a session that was made without any it is always: players that send
 /// `Bearer undefined` to an open stream send it here too. With a good token of somebody else the session does not exist,
 /// so that nobody learns of it.
-fn authorise(app: &App, id: SessionId, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn authorise(app: &App, id: SessionId, headers: &HeaderMap) -> Result<(), Problem> {
     let view = app.control.session(id);
     if view.as_ref().is_some_and(|view| view.subject.is_none()) {
         return Ok(());

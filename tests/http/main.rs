@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "what the modules of a test share is nobody else's")]
 
 mod endpoints;
+mod events;
 mod harness;
 mod hostile;
 mod pages;
