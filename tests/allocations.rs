@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tribune::media::egress::Egress;
 use tribune::media::outbox::{Outbox, Run};
-use tribune::media::packet::{Packet, Source};
+use tribune::media::packet::{Packet, Padding, Source};
 use tribune::media::stream::Stream;
 use tribune::media::viewer::Viewer;
 use tribune::media::{Route, StreamId};
@@ -88,6 +88,7 @@ fn bursts(count: u64, from: u64, start: Instant) -> Vec<Vec<Arc<Packet>>> {
             keyframe: burst.is_multiple_of(50),
             received_at: start + Duration::from_millis(33 * burst),
             orientation: Some(1),
+            padding: Padding::default(),
             payload: Bytes::from(vec![1; len]),
         })
     };

@@ -119,14 +119,7 @@ impl Egress {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
         let (ssrc, orientation) = (self.ssrc, self.orientation(packet));
-        let len = sealed_len(orientation.is_some(), packet.payload.len(), sealer);
-        run.push(out, path, len, |buf| {
-            let start = buf.len();
-            write(buf, packet.marker, place.payload_type, place.seq as u16, place.timestamp, ssrc, orientation);
-            let header_len = buf.len() - start;
-            buf.extend_from_slice(&packet.payload);
-            seal(sealer, buf, start, header_len, ssrc, place.seq);
-        });
+        put(packet, place, ssrc, orientation, sealer, run, out, path);
     }
 
     /// Which packet a number that the viewer misses stands for: (source, layer, number there).
@@ -156,22 +149,15 @@ impl Egress {
             let len = sealed_len(orientation.is_some(), packet.payload.len() + OSN_LEN, sealer);
             run.push(out, path, len, |buf| {
                 let start = buf.len();
-                write(buf, packet.marker, payload_type, rtx_seq as u16, timestamp, ssrc, orientation);
+                write(buf, packet.marker, false, payload_type, rtx_seq as u16, timestamp, ssrc, orientation);
                 let header_len = buf.len() - start;
                 buf.extend_from_slice(&(seq as u16).to_be_bytes());
                 buf.extend_from_slice(&packet.payload);
                 seal(sealer, buf, start, header_len, ssrc, rtx_seq);
             });
         } else {
-            let ssrc = self.ssrc;
-            let len = sealed_len(orientation.is_some(), packet.payload.len(), sealer);
-            run.push(out, path, len, |buf| {
-                let start = buf.len();
-                write(buf, packet.marker, stretch.payload_type, seq as u16, timestamp, ssrc, orientation);
-                let header_len = buf.len() - start;
-                buf.extend_from_slice(&packet.payload);
-                seal(sealer, buf, start, header_len, ssrc, seq);
-            });
+            let place = Place { seq, timestamp, payload_type: stretch.payload_type };
+            put(packet, place, self.ssrc, orientation, sealer, run, out, path);
         }
     }
 
@@ -253,13 +239,44 @@ fn ticks(elapsed: Duration, clock_rate: u32) -> u32 {
     (elapsed.as_nanos() * u128::from(clock_rate) / 1_000_000_000) as u32
 }
 
+/// Writes and seals a packet in its own numbering, with the padding that it gets every time.
+#[expect(clippy::too_many_arguments, reason = "what is sent, as what, to whom")]
+fn put(
+    packet: &Packet,
+    place: Place,
+    ssrc: u32,
+    orientation: Option<(u8, u8)>,
+    sealer: &mut RtpSealer,
+    run: &mut Run,
+    out: &mut impl Outbox,
+    path: Path,
+) {
+    let padding = packet.padding();
+    let len = sealed_len(orientation.is_some(), packet.payload.len() + usize::from(padding), sealer);
+    run.push(out, path, len, |buf| {
+        let start = buf.len();
+        let Place { seq, timestamp, payload_type } = place;
+        write(buf, packet.marker, padding > 0, payload_type, seq as u16, timestamp, ssrc, orientation);
+        let header_len = buf.len() - start;
+        buf.extend_from_slice(&packet.payload);
+        if padding > 0 {
+            // Zeros, and last their count (RFC 3550 §5.1).
+            buf.resize(buf.len() + usize::from(padding) - 1, 0);
+            buf.push(padding);
+        }
+        seal(sealer, buf, start, header_len, ssrc, seq);
+    });
+}
+
 fn sealed_len(has_orientation: bool, payload: usize, sealer: &RtpSealer) -> usize {
     FIXED_HEADER + if has_orientation { ORIENTATION_BLOCK } else { 0 } + payload + sealer.overhead()
 }
 
+#[expect(clippy::too_many_arguments, reason = "the fields of a header")]
 fn write(
     buf: &mut Vec<u8>,
     marker: bool,
+    padding: bool,
     payload_type: u8,
     seq: u16,
     timestamp: u32,
@@ -267,10 +284,10 @@ fn write(
     orientation: Option<(u8, u8)>,
 ) {
     match orientation {
-        None => rtp::write_header(buf, marker, false, payload_type, seq, timestamp, ssrc, &[]),
+        None => rtp::write_header(buf, marker, padding, payload_type, seq, timestamp, ssrc, &[]),
         Some((id, value)) => {
             // One element of one byte, padded to 32 bits (RFC 8285 §4.2).
-            rtp::write_header(buf, marker, false, payload_type, seq, timestamp, ssrc, &[id << 4, value, 0, 0]);
+            rtp::write_header(buf, marker, padding, payload_type, seq, timestamp, ssrc, &[id << 4, value, 0, 0]);
         }
     }
 }

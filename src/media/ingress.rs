@@ -247,6 +247,7 @@ impl Ingress {
             keyframe,
             received_at: arrived,
             orientation,
+            padding: super::packet::Padding::default(),
             payload: Bytes::copy_from_slice(payload),
         };
         let is_new_source = !std::mem::replace(&mut lane.is_announced, true);

@@ -1,6 +1,6 @@
 //! A presenter's packet, decrypted once, never changed, shared by all viewers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -39,8 +39,27 @@ pub struct Packet {
     pub received_at: Instant,
     /// Video orientation (3GPP TS 26.114 §7.4.5), when the presenter says it.
     pub orientation: Option<u8>,
+    /// What is added on the way out.
+    pub padding: Padding,
     /// RTP payload without padding.
     pub payload: Bytes,
+}
+
+/// Bytes of RTP padding that a packet gets towards every viewer. Settled once: a resend that is not byte-identical would
+/// give the key away.
+#[derive(Debug, Default)]
+pub struct Padding(OnceLock<u8>);
+
+impl Packet {
+    /// Settles the padding, unless it is settled already.
+    pub fn pad(&self, bytes: u8) {
+        let _ = self.padding.0.set(bytes);
+    }
+
+    /// The padding; none, and none from now on, when it has not been settled before.
+    pub fn padding(&self) -> u8 {
+        *self.padding.0.get_or_init(|| 0)
+    }
 }
 
 /// The last packets of a layer, for those who ask again.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Route;
+use super::burst;
 use super::clock::{Sync, WallClock};
 use super::outbox::{Outbox, Run};
 use super::packet::{Packet, Ring, Source};
@@ -116,6 +117,7 @@ impl Stream {
             return None;
         }
         std::mem::swap(&mut self.burst, &mut self.sending);
+        burst::arrange(&mut self.sending);
         self.burst_since = None;
         self.is_due = false;
         self.next_viewer = 0;

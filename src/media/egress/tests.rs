@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::media::outbox::Kept;
+use crate::media::packet::Padding;
 use crate::peer::srtp::{Profile, RtpOpener, masters};
 use crate::wire::rtp::Header;
 use crate::wire::sdp::{Codec, ExtensionIds, Feedback, Format};
@@ -51,6 +52,7 @@ fn packet(source: &Arc<Source>, seq: u64, keyframe: bool, at: Instant) -> Packet
         keyframe,
         received_at: at,
         orientation: keyframe.then_some(1),
+        padding: Padding::default(),
         payload: Bytes::from(vec![seq as u8; 50]),
     }
 }
@@ -71,7 +73,8 @@ fn a_resend_without_rtx_is_the_same_bytes_in_both_profiles_and_across_a_takeover
             .map(|n| packet(&first, 40_000 + n, n == 0, now))
             .chain((0..30).map(|n| packet(&second, 70_000 + n, n == 0, now)))
             .collect();
-        for packet in &packets {
+        for (n, packet) in packets.iter().enumerate() {
+            packet.pad(n as u8 % 7);
             let place = egress.admit(packet).expect("it goes to this viewer");
             egress.send(packet, place, &mut sealer, &mut run, &mut kept, path);
         }
@@ -79,13 +82,18 @@ fn a_resend_without_rtx_is_the_same_bytes_in_both_profiles_and_across_a_takeover
         let sent: Vec<_> = std::mem::take(&mut kept.0).into_iter().map(|(_, d)| d).collect();
         let numbers: Vec<_> = sent.iter().map(|d| Header::parse(d).expect("we wrote it").sequence).collect();
         for (n, datagram) in sent.iter().enumerate().skip(20) {
+            packets[n].pad(9);
             egress.resend(numbers[n], &packets[n], &mut sealer, &mut run, &mut kept, path);
             run.flush(&mut kept, path);
             assert_eq!(&kept.0[n - 20].1, datagram, "{profile:?} {n}");
         }
-        for mut datagram in sent {
+        for (n, mut datagram) in sent.into_iter().enumerate() {
             let header = Header::parse(&datagram).expect("we wrote it");
-            opener.open(&header, &mut datagram).expect("it opens");
+            let end = opener.open(&header, &mut datagram).expect("it opens");
+            let (payload, padding) = datagram[header.len..end].split_at(50);
+            assert_eq!(payload, packets[n].payload);
+            assert_eq!((padding.len(), header.padding), (n % 7, n % 7 > 0));
+            assert!(padding.last().is_none_or(|count| usize::from(*count) == n % 7));
         }
 
         assert_eq!(numbers[0], 0x7ff1);
