@@ -12,7 +12,7 @@ use tribune::peer::ice::Path;
 use tribune::peer::srtp::{Profile, RtpSealer, masters};
 use tribune::wire::sdp::{ExtensionIds, Kind, Section, Source};
 
-use crate::ground::{self, AUDIO_BYTES, Mix, Sender, Sink, VIDEO_BYTES, median};
+use crate::ground::{self, Mix, Sender, Sink, median};
 
 /// CPU nanoseconds per packet and viewer.
 pub(crate) fn per_packet(mix: &Mix, viewers: usize) -> f64 {
@@ -28,16 +28,16 @@ pub(crate) fn per_packet(mix: &Mix, viewers: usize) -> f64 {
 
     median(if viewers > 500 { 5 } else { 9 }, || {
         let mut packets = 0;
-        for (videos, audios) in mix.bursts {
+        for burst in mix.bursts {
             let now = Instant::now();
-            for _ in 0..*audios {
+            for bytes in burst.audio {
                 audio_seq += 1;
-                stream.take(Arc::new(ground::packet(&audio, audio_seq, AUDIO_BYTES, false, now)), now);
+                stream.take(Arc::new(ground::packet(&audio, audio_seq, *bytes, false, now)), now);
             }
-            for at in 0..*videos {
+            for (at, bytes) in burst.video.iter().enumerate() {
                 video_seq += 1;
-                let marker = at + 1 == *videos;
-                stream.take(Arc::new(ground::packet(&video, video_seq, VIDEO_BYTES, marker, now)), now);
+                let marker = at + 1 == burst.video.len();
+                stream.take(Arc::new(ground::packet(&video, video_seq, *bytes, marker, now)), now);
             }
             let due = now + Duration::from_millis(2);
             assert!(stream.close_burst(due).is_some());

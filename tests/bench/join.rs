@@ -15,7 +15,7 @@ pub(crate) fn run() -> Vec<Row> {
     let mut costs: Vec<f64> = (0..300).map(|_| one(&server, &client).as_nanos() as f64).collect();
     costs.sort_by(f64::total_cmp);
     let nanos = costs[costs.len() / 2];
-    vec![Row { what: "DTLS handshake and keys, the server's part".into(), per: "join", nanos, ratio: None }]
+    vec![Row::cpu("DTLS handshake and keys, the server's part", "join", nanos)]
 }
 
 /// One handshake; the CPU time of the server's part.

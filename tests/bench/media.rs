@@ -1,8 +1,4 @@
 //! How fast the media plane is, in CPU time, as a ratio to the least that any server can do.
-//!
-//! `cargo bench --bench media` prints one table; `cargo bench --bench media -- fanout join` prints parts of it. The
-//! figures are thread CPU time (user and system), the median of several rounds, so that other work on the machine
-//! disturbs them little; compare ratios within one run, not figures of two runs.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints a table or fails")]
 
@@ -10,46 +6,101 @@ mod fanout;
 mod floor;
 mod ground;
 mod join;
+mod presenter;
+mod real;
+mod server;
 mod small;
 
 use std::io::Write;
+
+const HELP: &str = "\
+cargo bench --bench media [-- [--quick] [PART …]]
+
+In this process, thread CPU time, the median of several rounds:
+  small        protection, demultiplexing, connectivity checks
+  fanout       the floor (copy, patch, seal, one send per viewer and burst), and the track router against it
+  join         a DTLS handshake with its keys
+The real server on core 0, driven over loopback by a presenter and by `tribune load` on core 1:
+  real-server  CPU per packet with 100 and 500 viewers, against the floor measured in the same run
+  delay        socket in to socket out: 100 viewers, and as many as fill four fifths of a core
+  joins        CPU per join; what 300 joins a second do to those who watch already
+  memory       bytes per viewer, from 1,000 to 5,000
+  crowd        3,700 viewers of 2.5 Mbit/s on one core
+
+Without a PART: all of them. --quick: less often and shorter. CPU time is little disturbed by other work on the machine,
+delays are much. Compare ratios within one run, not figures of two runs.";
 
 /// One row of the table.
 struct Row {
     /// What was measured.
     what: String,
-    /// What the figure is of: a packet, a join.
-    per: &'static str,
-    /// CPU nanoseconds.
-    nanos: f64,
+    /// The figure.
+    value: f64,
+    /// Its unit.
+    unit: String,
     /// Times the floor of the same mix, where there is one.
     ratio: Option<f64>,
+    /// What else was seen.
+    note: String,
+}
+
+impl Row {
+    fn new(what: impl Into<String>, value: f64, unit: &str) -> Self {
+        Self { what: what.into(), value, unit: unit.into(), ratio: None, note: String::new() }
+    }
+
+    /// CPU nanoseconds of a packet, a join.
+    fn cpu(what: impl Into<String>, per: &str, nanos: f64) -> Self {
+        Self::new(what, nanos, &format!("ns/{per}"))
+    }
+
+    fn against(self, floor: f64) -> Self {
+        Self { ratio: Some(self.value / floor), ..self }
+    }
+
+    fn note(self, note: impl Into<String>) -> Self {
+        Self { note: note.into(), ..self }
+    }
+
+    fn show(&self) {
+        let ratio = self.ratio.map_or(String::new(), |r| format!("{r:.2}"));
+        let places = if self.value.abs() < 100.0 { 2 } else { 0 };
+        println!("{:<56} {:>10.places$} {:<10} {:>6}  {}", self.what, self.value, self.unit, ratio, self.note);
+        std::io::stdout().flush().unwrap();
+    }
 }
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let mut rows = Vec::new();
+    // Cargo adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let is_wrong = |a: &String| !PARTS.contains(&a.as_str()) && a != "--quick";
+    if arguments.iter().any(is_wrong) {
+        println!("{HELP}");
+        std::process::exit(if arguments.iter().any(|a| a == "--help" || a == "-h") { 0 } else { 64 });
+    }
+    let is_quick = arguments.iter().any(|a| a == "--quick");
+    let wanted: Vec<&str> = PARTS.iter().copied().filter(|part| arguments.iter().any(|a| a == part)).collect();
+    let parts = if wanted.is_empty() { PARTS.to_vec() } else { wanted };
 
-    println!("machine: {}", ground::machine());
-    println!("{:<58} {:>8} {:>10} {:>7}", "what", "per", "CPU ns", "ratio");
-    let mut show = |new: Vec<Row>| {
-        for row in &new {
-            let ratio = row.ratio.map_or(String::new(), |r| format!("{r:.2}"));
-            println!("{:<58} {:>8} {:>10.0} {:>7}", row.what, row.per, row.nanos, ratio);
-        }
-        std::io::stdout().flush().unwrap();
-        rows.extend(new);
-    };
-    if wants("small") {
-        show(small::run());
-    }
-    if wants("fanout") {
-        for mix in ground::MIXES {
-            show(floor::and_fanout(mix));
-        }
-    }
-    if wants("join") {
-        show(join::run());
+    println!("machine: {}\ncommit:  {}\n", ground::machine(), ground::commit());
+    println!("{:<56} {:>10} {:<10} {:>6}  note", "what", "figure", "unit", "ratio");
+    for part in parts {
+        run(part, is_quick);
     }
 }
+
+fn run(part: &str, is_quick: bool) {
+    match part {
+        "small" => small::run().iter().for_each(Row::show),
+        "fanout" => ground::MIXES.iter().for_each(|mix| floor::and_fanout(mix, is_quick).iter().for_each(Row::show)),
+        "join" => join::run().iter().for_each(Row::show),
+        "real-server" => real::cpu(is_quick),
+        "delay" => real::delay(is_quick),
+        "joins" => real::joins(is_quick),
+        "memory" => real::memory(is_quick),
+        "crowd" => real::crowd(is_quick),
+        _ => {}
+    }
+}
+
+const PARTS: &[&str] = &["small", "fanout", "join", "real-server", "delay", "joins", "memory", "crowd"];

@@ -9,7 +9,7 @@ use crate::Row;
 use crate::ground::{VIDEO_BYTES, median};
 
 pub(crate) fn run() -> Vec<Row> {
-    let row = |what: &str, nanos| Row { what: what.into(), per: "packet", nanos, ratio: None };
+    let row = |what: &str, nanos| Row::cpu(what, "packet", nanos);
     vec![
         row("demultiplex a datagram by its first bytes", demux()),
         row("parse an RTP header with two extensions", header()),

@@ -1,0 +1,181 @@
+//! The real server in a process of its own, and `tribune load` against it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::presenter::{Presenter, exchange};
+
+/// A running server, ended when dropped.
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    dir: PathBuf,
+}
+
+/// What the server says of itself at one moment.
+#[derive(Clone)]
+pub(crate) struct Reading {
+    at: Instant,
+    cpu: Duration,
+    metrics: String,
+}
+
+impl Server {
+    /// Starts the release binary on core 0, with one media thread, and waits until it is ready.
+    pub(crate) fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let dir = std::env::temp_dir().join(format!("tribune-bench-{port}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        let config = format!(
+            "[http]\nlisten = \"{address}\"\nmax_connections_per_address = 4096\n\n[media]\nlisten = \"{address}\"\n\
+             workers = 1\nmax_sessions = 20000\n\n[state]\ndir = \"{}\"\n\n[log]\nlevel = \"error\"\n\n\
+             [[tokens]]\ntoken = \"{TOKEN}\"\nstream = \"bench\"\nright = \"publish\"\n",
+            dir.display()
+        );
+        std::fs::write(dir.join("config.toml"), config).unwrap();
+        let child = pinned(SERVER_CORE)
+            .args(["serve", "--config"])
+            .arg(dir.join("config.toml"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { child, address, dir };
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(address).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the server does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
+    /// 2.5 Mbit/s of video, and audio.
+    pub(crate) fn present(&self) -> Presenter {
+        Presenter::start(self.address, "bench", TOKEN)
+    }
+
+    /// Viewers on core 1, who stay until dropped or until they are done.
+    pub(crate) fn watch(&self, viewers: usize, seconds: u64, more: &[&str]) -> Load {
+        let child = pinned(LOAD_CORE)
+            .args(["load", "--whep", &format!("http://{}/whep/bench", self.address), "--json", "--sample", "1/50"])
+            .args(["--viewers", &viewers.to_string(), "--seconds", &seconds.to_string()])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Load(child)
+    }
+
+    /// Waits until so many sessions have connected since the start; false when it takes longer than that.
+    pub(crate) fn wait_for(&self, sessions: usize, most: Duration) -> bool {
+        let begun = Instant::now();
+        while self.read().count("tribune_handshakes_total{result=\"connected\"}") < sessions as f64 {
+            if begun.elapsed() > most {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        true
+    }
+
+    /// The state of now.
+    pub(crate) fn read(&self) -> Reading {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        let metrics = exchange(self.address, &request);
+        Reading { at: Instant::now(), cpu: self.cpu(), metrics }
+    }
+
+    /// Resident bytes.
+    pub(crate) fn resident(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
+    }
+
+    /// User and system time of all its threads.
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        TICK * ticks as u32
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Reading {
+    /// One sample of the metrics; 0 when there is none yet.
+    pub(crate) fn count(&self, sample: &str) -> f64 {
+        let line = self.metrics.lines().find_map(|l| l.strip_prefix(sample));
+        line.and_then(|l| l.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// How much a sample has grown since then.
+    pub(crate) fn grown(&self, since: &Self, sample: &str) -> f64 {
+        self.count(sample) - since.count(sample)
+    }
+
+    /// CPU time since then.
+    pub(crate) fn cpu_since(&self, since: &Self) -> Duration {
+        self.cpu.saturating_sub(since.cpu)
+    }
+
+    /// Wall time since then.
+    pub(crate) fn time_since(&self, since: &Self) -> Duration {
+        self.at - since.at
+    }
+
+    /// A percentile of the forwarding delay since then, in milliseconds: the upper end of the bucket that it is in.
+    pub(crate) fn delay(&self, since: &Self, frame: &str, percent: f64) -> f64 {
+        let prefix = format!("tribune_forwarding_delay_seconds_bucket{{frame=\"{frame}\",le=\"");
+        let bounds: Vec<&str> =
+            self.metrics.lines().filter_map(|l| l.strip_prefix(&prefix)?.split('"').next()).collect();
+        let grown = |bound: &str| self.grown(since, &format!("{prefix}{bound}\"}}"));
+        let all = grown("+Inf");
+        let within = bounds.iter().find(|bound| grown(bound) >= all * percent / 100.0);
+        within.and_then(|bound| bound.parse::<f64>().ok()).map_or(f64::NAN, |seconds| seconds * 1e3)
+    }
+}
+
+/// A crowd of viewers, ended when dropped.
+pub(crate) struct Load(Child);
+
+impl Load {
+    /// Waits for its report: one JSON object.
+    pub(crate) fn report(mut self) -> serde_json::Value {
+        let mut text = String::new();
+        if let Some(mut out) = self.0.stdout.take() {
+            std::io::Read::read_to_string(&mut out, &mut text).unwrap();
+        }
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn pinned(core: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", core, env!("CARGO_BIN_EXE_tribune")]);
+    command
+}
+
+const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+/// Long enough to be taken as a token.
+const TOKEN: &str = "bench-presenter-0001";
+/// The kernel tells CPU time in these.
+const TICK: Duration = Duration::from_millis(10);
