@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{SessionId, SessionSpec, WorkerId};
+use super::{Restart, SessionId, SessionSpec, WorkerId};
 use crate::peer::ice::{Checked, Ice, Path};
 use crate::wire::Protocol;
 use crate::wire::sdp::DtlsRole;
@@ -27,6 +27,8 @@ struct State {
     /// By name fragment, apart from the claimed ones: there are few, and workers look through them often.
     parked: HashMap<String, Box<Parked>>,
     claimed: HashMap<String, WorkerId>,
+    /// Name fragments of ICE restarts, and the first one of the same session.
+    aliases: HashMap<String, String>,
     by_address: HashMap<SocketAddr, String>,
     by_id: HashMap<SessionId, String>,
 }
@@ -38,6 +40,17 @@ pub struct Parked {
     /// Its agent, which may have answered checks already.
     pub ice: Ice,
     first_check: Option<Instant>,
+}
+
+/// What has become of an ICE restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restarting {
+    /// The session is parked and has it.
+    Done,
+    /// The session is this worker's, which must be told.
+    Of(WorkerId),
+    /// There is no such session, or the name is in use.
+    No,
 }
 
 /// What the lobby knows about a datagram.
@@ -62,14 +75,42 @@ impl Lobby {
     pub fn park(&self, spec: SessionSpec) -> bool {
         let mut state = self.lock();
         let ufrag = spec.local_ice.ufrag.clone();
-        let is_taken = state.parked.contains_key(&ufrag) || state.claimed.contains_key(&ufrag);
-        if state.len() >= self.max_sessions || is_taken {
+        if state.len() >= self.max_sessions || state.is_taken(&ufrag) {
             return false;
         }
         let ice = Ice::new(&spec.local_ice, &spec.negotiated.remote_ice);
         state.by_id.insert(spec.id, ufrag.clone());
         state.parked.insert(ufrag, Box::new(Parked { spec, ice, first_check: None }));
         true
+    }
+
+    /// Begins an ICE restart. From now on every worker knows whose the new name is.
+    pub fn restart(&self, restart: &Restart) -> Restarting {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let (ufrag, Some(name)) = (&restart.local.ufrag, state.by_id.get(&restart.session).cloned()) else {
+            return Restarting::No;
+        };
+        if state.is_taken(ufrag) {
+            return Restarting::No;
+        }
+        let restarting = if let Some(parked) = state.parked.get_mut(&name) {
+            if let Some(abandoned) = parked.ice.restart(&restart.local, &restart.remote) {
+                state.aliases.remove(&abandoned);
+            }
+            Restarting::Done
+        } else if let Some(worker) = state.claimed.get(&name) {
+            Restarting::Of(*worker)
+        } else {
+            return Restarting::No;
+        };
+        state.aliases.insert(ufrag.clone(), name);
+        restarting
+    }
+
+    /// A name fragment is over: a restart has made it the old one, or was abandoned.
+    pub fn retire(&self, ufrag: &str) {
+        self.lock().aliases.remove(ufrag);
     }
 
     /// A Binding request that the worker knows no session for.
@@ -79,16 +120,20 @@ impl Lobby {
         };
         let mut state = self.lock();
         let state = &mut *state;
-        let Some(parked) = state.parked.get_mut(ufrag) else {
-            return state.owner(ufrag);
+        let name = state.aliases.get(ufrag).map_or(ufrag, String::as_str).to_owned();
+        let Some(parked) = state.parked.get_mut(&name) else {
+            return state.owner(&name);
         };
-        let Checked::Answered { evicted, nominates, .. } = parked.ice.check(message, path, now, reply) else {
+        let Checked::Answered { evicted, nominates, retired, .. } = parked.ice.check(message, path, now, reply) else {
             return Known::No;
         };
         parked.first_check.get_or_insert(now);
         let claims = parked.spec.negotiated.dtls == DtlsRole::Client && nominates;
-        state.move_address(ufrag, path.remote, evicted);
-        if claims { state.claim(ufrag, me) } else { Known::Answered }
+        if let Some(retired) = retired {
+            state.aliases.remove(&retired);
+        }
+        state.move_address(&name, path.remote, evicted);
+        if claims { state.claim(&name, me) } else { Known::Answered }
     }
 
     /// A datagram other than STUN from an address that the worker knows no session for.
@@ -145,11 +190,9 @@ impl Lobby {
     }
 
     /// A claimed session has ended.
-    pub fn release(&self, session: SessionId, ufrag: &str, addresses: impl Iterator<Item = SocketAddr>) {
+    pub fn release(&self, session: SessionId, ufrag: &str, ice: &Ice) {
         let mut state = self.lock();
-        for address in addresses {
-            state.drop_address(ufrag, address);
-        }
+        state.drop_traces(ufrag, ice);
         state.claimed.remove(ufrag);
         state.by_id.remove(&session);
     }
@@ -168,7 +211,7 @@ impl Lobby {
     #[cfg(test)]
     pub fn traces(&self) -> usize {
         let state = self.lock();
-        state.len() + state.by_address.len() + state.by_id.len()
+        state.len() + state.by_address.len() + state.by_id.len() + state.aliases.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -180,6 +223,10 @@ impl Lobby {
 impl State {
     fn len(&self) -> usize {
         self.parked.len() + self.claimed.len()
+    }
+
+    fn is_taken(&self, ufrag: &str) -> bool {
+        self.parked.contains_key(ufrag) || self.claimed.contains_key(ufrag) || self.aliases.contains_key(ufrag)
     }
 
     fn owner(&self, ufrag: &str) -> Known {
@@ -196,11 +243,19 @@ impl State {
 
     fn remove_parked(&mut self, ufrag: &str) -> Option<Box<Parked>> {
         let parked = self.parked.remove(ufrag)?;
-        for address in parked.ice.addresses() {
-            self.drop_address(ufrag, address);
-        }
+        self.drop_traces(ufrag, &parked.ice);
         self.by_id.remove(&parked.spec.id);
         Some(parked)
+    }
+
+    /// Forgets where a session's client was and how its checks named it.
+    fn drop_traces(&mut self, ufrag: &str, ice: &Ice) {
+        for address in ice.addresses() {
+            self.drop_address(ufrag, address);
+        }
+        for alias in ice.ufrags() {
+            self.aliases.remove(alias);
+        }
     }
 
     fn move_address(&mut self, ufrag: &str, added: SocketAddr, evicted: Option<SocketAddr>) {

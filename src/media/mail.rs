@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::clock::Sync;
 use super::layer::LayerChoice;
 use super::packet::Packet;
-use super::{CloseReason, SessionId, StreamId};
+use super::{CloseReason, Restart, SessionId, StreamId};
 use crate::wire::sdp::Kind;
 
 /// A letter to a worker.
@@ -34,6 +34,8 @@ pub enum Mail {
         /// What it wishes.
         choice: LayerChoice,
     },
+    /// From control: checks of a session of yours may carry these credentials as well. The lobby knows of it.
+    Restart(Restart),
     /// A datagram of a session of yours that came to another worker's socket.
     Stray(Datagram),
     /// From the stream's home: packets for your viewers.

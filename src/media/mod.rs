@@ -144,6 +144,17 @@ pub struct SessionSpec {
     pub created: Instant,
 }
 
+/// A client's ICE restart: the credentials of its new ICE session (RFC 9725 §4.3.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// Which session.
+    pub session: SessionId,
+    /// Our new half.
+    pub local: IceCredentials,
+    /// The client's new half.
+    pub remote: IceCredentials,
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {

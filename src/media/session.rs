@@ -18,7 +18,7 @@ pub struct Session {
     pub role: Role,
     /// Its stream on this worker.
     pub stream: usize,
-    /// Our name fragment, by which checks find it.
+    /// Our first name fragment: the session's name in the lobby.
     pub ufrag: String,
     /// The remote end.
     pub peer: Peer,

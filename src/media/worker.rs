@@ -141,6 +141,7 @@ impl Worker {
                 }
             }
             Mail::ChooseLayer { session, kind, choice } => self.choose_layer(session, kind, choice, now),
+            Mail::Restart(restart) => self.restart_ice(&restart),
             Mail::Stray(Datagram { mut bytes, from, to, arrived }) => {
                 let path = Path { remote: from, local: to };
                 let Some(protocol) = Protocol::of(&bytes) else {

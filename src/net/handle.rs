@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::mailbox::{Mailbox, Order};
+use super::mailbox::Mailbox;
 use crate::media::layer::LayerChoice;
-use crate::media::lobby::Parked;
+use crate::media::lobby::{Parked, Restarting};
 use crate::media::mail::Mail;
 use crate::media::worker::Shared;
-use crate::media::{CloseReason, Notice, SessionId, SessionSpec, Summary};
+use crate::media::{CloseReason, Notice, Restart, SessionId, SessionSpec, Summary};
 use crate::wire::sdp::{Fingerprint, Kind};
 
 /// The media plane, as control sees it. Cheap to clone; no call blocks.
@@ -51,13 +51,32 @@ impl Handle {
         if self.office.shared.lobby.park(spec) { Ok(()) } else { Err(Full) }
     }
 
+    /// Begins an ICE restart; the old credentials work until a check nominates with the new ones.
+    /// # Errors
+    /// `Full` when it cannot be begun; nothing has changed then.
+    pub fn restart(&self, restart: Restart) -> Result<(), Full> {
+        let lobby = &self.office.shared.lobby;
+        let worker = match lobby.restart(&restart) {
+            Restarting::Done => return Ok(()),
+            Restarting::No => return Err(Full),
+            Restarting::Of(worker) => worker,
+        };
+        let ufrag = restart.local.ufrag.clone();
+        let mailbox = self.office.mailboxes.get(usize::from(worker.0));
+        if mailbox.is_some_and(|mailbox| mailbox.order(Mail::Restart(restart))) {
+            return Ok(());
+        }
+        lobby.retire(&ufrag);
+        Err(Full)
+    }
+
     /// Ends a session; a `Closed` notice follows. Unknown sessions are ignored.
     pub fn close(&self, session: SessionId, reason: CloseReason) {
         if let Some(parked) = self.office.shared.lobby.remove(session) {
             return self.tell_closed(&parked, reason);
         }
         for mailbox in &self.office.mailboxes {
-            if !mailbox.order(Order { session: Some(session), reason }) {
+            if !mailbox.order(Mail::Close { session, reason }) {
                 tracing::warn!(?session, "an order to close found no room");
             }
         }
@@ -69,7 +88,7 @@ impl Handle {
             self.tell_closed(&parked, reason);
         }
         for mailbox in &self.office.mailboxes {
-            if !mailbox.order(Order { session: None, reason }) {
+            if !mailbox.order(Mail::CloseAll { reason }) {
                 tracing::warn!("an order to close everything found no room");
             }
         }

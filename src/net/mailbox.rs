@@ -7,22 +7,13 @@ use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::media::mail::Mail;
-use crate::media::{CloseReason, SessionId};
 
 /// A media thread's mailbox.
 pub(super) struct Mailbox {
     letters: ArrayQueue<Mail>,
     /// Control's orders: not to be lost because packets fill the other queue.
-    orders: ArrayQueue<Order>,
+    orders: ArrayQueue<Mail>,
     bell: OwnedFd,
-}
-
-/// Control's order: to end a session, or all of them.
-pub(super) struct Order {
-    /// Which one; `None`: all.
-    pub(super) session: Option<SessionId>,
-    /// Why.
-    pub(super) reason: CloseReason,
 }
 
 impl Mailbox {
@@ -42,7 +33,7 @@ impl Mailbox {
     }
 
     /// Posts control's order, with room for one per session. `false` when it is lost all the same.
-    pub(super) fn order(&self, order: Order) -> bool {
+    pub(super) fn order(&self, order: Mail) -> bool {
         let posted = self.orders.push(order).is_ok();
         self.wake();
         posted
@@ -50,11 +41,7 @@ impl Mailbox {
 
     /// Takes the oldest order, else the oldest letter.
     pub(super) fn take(&self) -> Option<Mail> {
-        let order = self.orders.pop().map(|order| match order.session {
-            Some(session) => Mail::Close { session, reason: order.reason },
-            None => Mail::CloseAll { reason: order.reason },
-        });
-        order.or_else(|| self.letters.pop())
+        self.orders.pop().or_else(|| self.letters.pop())
     }
 
     /// There are letters.

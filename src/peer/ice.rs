@@ -18,7 +18,7 @@ pub struct Path {
 }
 
 /// What a check led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checked {
     /// Authentic; a success response was written.
     Answered {
@@ -28,6 +28,8 @@ pub enum Checked {
         evicted: Option<SocketAddr>,
         /// The check nominates its path (RFC 8445 §8.1.1).
         nominates: bool,
+        /// Our name fragment from before a restart, when this check has made the restart complete.
+        retired: Option<String>,
     },
     /// Authentic, but an error response was written and nothing changed.
     Refused,
@@ -37,13 +39,31 @@ pub enum Checked {
 
 /// The agent of one session.
 pub struct Ice {
-    key: stun::Key,
-    remote_ufrag: String,
+    current: Credentials,
+    /// After a restart, until a check nominates with them (RFC 8445 §9).
+    next: Option<Credentials>,
     addresses: Vec<Address>,
     selected: Option<Path>,
     /// Fingerprints of recent checks and where they came from: a copy sent from elsewhere must not move the media.
     seen: VecDeque<(u64, SocketAddr)>,
     new_addresses: VecDeque<Instant>,
+}
+
+/// What the checks of one ICE session must carry.
+struct Credentials {
+    ufrag: String,
+    key: stun::Key,
+    remote_ufrag: String,
+}
+
+impl Credentials {
+    fn new(local: &IceCredentials, remote: &IceCredentials) -> Self {
+        Self { ufrag: local.ufrag.clone(), key: stun::Key::new(&local.pwd), remote_ufrag: remote.ufrag.clone() }
+    }
+
+    fn are_named_by(&self, message: &Message<'_>) -> bool {
+        message.ufrags() == Some((&self.ufrag, &self.remote_ufrag))
+    }
 }
 
 struct Address {
@@ -55,8 +75,8 @@ impl Ice {
     /// An agent that has seen nothing yet.
     pub fn new(local: &IceCredentials, remote: &IceCredentials) -> Self {
         Self {
-            key: stun::Key::new(&local.pwd),
-            remote_ufrag: remote.ufrag.clone(),
+            current: Credentials::new(local, remote),
+            next: None,
             addresses: Vec::new(),
             selected: None,
             seen: VecDeque::new(),
@@ -64,19 +84,30 @@ impl Ice {
         }
     }
 
+    /// Begins an ICE restart: checks with these credentials are answered from now on, those with the old ones until
+    /// one of the new nominates. Media stays where it is meanwhile. Returns our name fragment of a restart that was not
+    /// completed and never will be.
+    pub fn restart(&mut self, local: &IceCredentials, remote: &IceCredentials) -> Option<String> {
+        self.next.replace(Credentials::new(local, remote)).map(|abandoned| abandoned.ufrag)
+    }
+
+    /// Our name fragments that checks may carry now.
+    pub fn ufrags(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.current), self.next.as_ref()].into_iter().flatten().map(|credentials| credentials.ufrag.as_str())
+    }
+
     /// Takes in a Binding request whose user name begins with our fragment; a reply is appended to `reply`.
     pub fn check(&mut self, message: &Message<'_>, path: Path, now: Instant, reply: &mut Vec<u8>) -> Checked {
-        let ours = message.ufrags().is_some_and(|(_, remote)| remote == self.remote_ufrag);
-        if !matches!(message.class, Class::Request) || !ours || !message.verify(&self.key) {
+        let Some(key) = self.key_of(message).cloned() else {
             return Checked::Ignored;
-        }
+        };
         if let Some(attribute) = message.unknown {
-            stun::write_unknown_attribute(reply, &message.transaction, attribute, &self.key);
+            stun::write_unknown_attribute(reply, &message.transaction, attribute, &key);
             return Checked::Refused;
         }
         if message.controlled.is_some() {
             // A lite agent is always controlled, so the client must control (RFC 8445 §7.3.1.1).
-            stun::write_error(reply, &message.transaction, ROLE_CONFLICT, "Role Conflict", &self.key);
+            stun::write_error(reply, &message.transaction, ROLE_CONFLICT, "Role Conflict", &key);
             return Checked::Refused;
         }
         if self.is_replay(&message.transaction, path.remote) {
@@ -100,14 +131,16 @@ impl Ice {
             self.selected = Some(path);
         }
 
-        stun::write_success(reply, &message.transaction, path.remote, &self.key);
-        Checked::Answered { new_address, evicted, nominates: message.use_candidate }
+        let retired = self.complete_restart(message);
+
+        stun::write_success(reply, &message.transaction, path.remote, &key);
+        Checked::Answered { new_address, evicted, nominates: message.use_candidate, retired }
     }
 
     /// Tells a client that still checks that it may not send any more (RFC 7675 §5.2).
     pub fn forbid(&self, message: &Message<'_>, reply: &mut Vec<u8>) {
-        if matches!(message.class, Class::Request) && message.verify(&self.key) {
-            stun::write_error(reply, &message.transaction, FORBIDDEN, "Forbidden", &self.key);
+        if let Some(key) = self.key_of(message) {
+            stun::write_error(reply, &message.transaction, FORBIDDEN, "Forbidden", key);
         }
     }
 
@@ -119,6 +152,19 @@ impl Ice {
     /// Every address that passed a check and is still kept.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses.iter().map(|a| a.path.remote)
+    }
+
+    /// The key of an authentic request.
+    fn key_of(&self, message: &Message<'_>) -> Option<&stun::Key> {
+        let mut generations = [Some(&self.current), self.next.as_ref()].into_iter().flatten();
+        let named = generations.find(|credentials| credentials.are_named_by(message))?;
+        (matches!(message.class, Class::Request) && message.verify(&named.key)).then_some(&named.key)
+    }
+
+    /// A nomination with the credentials of a restart ends the time of the old ones. Returns our old name fragment.
+    fn complete_restart(&mut self, message: &Message<'_>) -> Option<String> {
+        let next = self.next.take_if(|next| message.use_candidate && next.are_named_by(message))?;
+        Some(std::mem::replace(&mut self.current, next).ufrag)
     }
 
     fn is_replay(&mut self, transaction: &[u8; 12], from: SocketAddr) -> bool {
@@ -265,6 +311,49 @@ mod tests {
 
         assert_eq!(ice.selected(), None);
         assert_eq!(ice.addresses().count(), 0);
+    }
+
+    #[test]
+    fn after_a_restart_both_credentials_work_until_the_new_ones_nominate() {
+        let (mut ice, old) = agent();
+        let now = Instant::now();
+        let local = IceCredentials { ufrag: "new".into(), pwd: "our-other-password-24-ch".into() };
+        let remote = IceCredentials { ufrag: "thenew".into(), pwd: "their-password-of-24-ch.".into() };
+        let new = stun::Key::new(&local.pwd);
+        feed(&mut ice, &check(1, true, "ours:them", &old), path(1), now);
+
+        assert_eq!(ice.restart(&local, &remote), None);
+        feed(&mut ice, &check(2, false, "new:thenew", &new), path(2), now);
+        assert_eq!(ice.selected(), Some(path(1)), "media stays where it is");
+        let answered = feed(&mut ice, &check(3, true, "ours:them", &old), path(1), now);
+        assert!(matches!(answered, Checked::Answered { retired: None, .. }), "{answered:?}");
+        for (id, username, key) in [(4, "new:them", &new), (5, "ours:thenew", &old), (6, "new:thenew", &old)] {
+            assert_eq!(feed(&mut ice, &check(id, true, username, key), path(3), now), Checked::Ignored, "{username}");
+        }
+        let answered = feed(&mut ice, &check(7, true, "new:thenew", &new), path(2), now);
+
+        assert!(matches!(answered, Checked::Answered { retired: Some(name), .. } if name == "ours"));
+        assert_eq!(ice.selected(), Some(path(2)));
+        assert_eq!(feed(&mut ice, &check(8, true, "ours:them", &old), path(1), now), Checked::Ignored);
+        assert_eq!(ice.ufrags().collect::<Vec<_>>(), ["new"]);
+    }
+
+    #[test]
+    fn the_last_of_several_restarts_counts() {
+        let (mut ice, _) = agent();
+        let now = Instant::now();
+        let remote = IceCredentials { ufrag: "them".into(), pwd: "their-password-of-24-ch.".into() };
+        let local = |ufrag: &str| IceCredentials { ufrag: ufrag.into(), pwd: format!("{ufrag}-password-of-24-char") };
+
+        assert_eq!(ice.restart(&local("one1"), &remote), None);
+        assert_eq!(ice.restart(&local("two2"), &remote), Some("one1".to_owned()));
+
+        let keys = ["one1", "two2"].map(|name| stun::Key::new(&local(name).pwd));
+        assert_eq!(feed(&mut ice, &check(1, true, "one1:them", &keys[0]), path(1), now), Checked::Ignored);
+        assert!(matches!(
+            feed(&mut ice, &check(2, true, "two2:them", &keys[1]), path(1), now),
+            Checked::Answered { retired: Some(_), .. }
+        ));
     }
 
     #[test]

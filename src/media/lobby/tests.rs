@@ -34,6 +34,34 @@ fn check(lobby: &Lobby, worker: WorkerId, n: u8, id: u8, use_candidate: bool, po
     lobby.check(worker, &message, path(port), now, &mut Vec::new())
 }
 
+/// The agent of a session whose client was at these ports.
+fn seen(n: u8, ports: &[u16]) -> Ice {
+    let remote = IceCredentials { ufrag: "them".into(), pwd: "their-password-of-24-ch.".into() };
+    let mut ice = Ice::new(&credentials(n), &remote);
+    for (id, port) in (0..).zip(ports) {
+        let check = Check {
+            transaction: [id; 12],
+            username: &format!("ours{n}:them"),
+            priority: 1,
+            controlling: 1,
+            use_candidate: false,
+        };
+        let mut datagram = Vec::new();
+        stun::write_check(&mut datagram, &check, &stun::Key::new(&credentials(n).pwd));
+        let message = Message::parse(&datagram).expect("we wrote it");
+        ice.check(&message, path(*port), Instant::now(), &mut Vec::new());
+    }
+    ice
+}
+
+fn restart(n: u8, ufrag: &str) -> Restart {
+    Restart {
+        session: SessionId(n.into()),
+        local: IceCredentials { ufrag: ufrag.into(), pwd: "our-password-after-restart".into() },
+        remote: IceCredentials { ufrag: "them2".into(), pwd: "their-password-of-24-ch.".into() },
+    }
+}
+
 fn datagram(lobby: &Lobby, worker: WorkerId, protocol: Protocol, port: u16) -> Known {
     lobby.datagram(worker, protocol, path(port).remote)
 }
@@ -51,7 +79,7 @@ fn parked_and_claimed_sessions_take_places() {
     assert!(lobby.park(spec(2, DtlsRole::Server, now)));
     assert!(!lobby.park(spec(3, DtlsRole::Server, now)), "all places are taken");
 
-    lobby.release(SessionId(1), "ours1", [path(1).remote].into_iter());
+    lobby.release(SessionId(1), "ours1", &seen(1, &[1]));
     assert!(lobby.park(spec(3, DtlsRole::Server, now)));
     assert_eq!(lobby.len(), 2);
     assert_eq!(lobby.remove_all().len(), 2);
@@ -126,10 +154,10 @@ fn addresses_follow_their_session() {
     assert!(matches!(datagram(&lobby, ME, Protocol::Rtp, 7), Known::Of(WorkerId(1))));
     assert!(matches!(datagram(&lobby, ME, Protocol::Rtp, 1), Known::No));
     lobby.move_address("ours2", path(7).remote, Some(path(7).remote));
-    lobby.release(SessionId(1), "ours1", [path(7).remote, path(1).remote].into_iter());
+    lobby.release(SessionId(1), "ours1", &seen(1, &[7, 1]));
 
     assert!(matches!(datagram(&lobby, ME, Protocol::Rtp, 7), Known::Of(WorkerId(2))), "it is another's by now");
-    lobby.release(SessionId(2), "ours2", [path(7).remote, path(2).remote].into_iter());
+    lobby.release(SessionId(2), "ours2", &seen(2, &[7, 2]));
     assert_eq!(lobby.traces(), 0);
 }
 
@@ -143,5 +171,34 @@ fn a_removed_session_leaves_nothing() {
     let parked = lobby.remove(SessionId(1)).expect("it is parked");
 
     assert_eq!(parked.spec.id, SessionId(1));
+    assert_eq!(lobby.traces(), 0);
+}
+
+#[test]
+fn a_restart_gives_a_session_a_second_name_until_it_is_over() {
+    let now = Instant::now();
+    let lobby = Lobby::new(3);
+    assert!(lobby.park(spec(1, DtlsRole::Server, now)));
+    assert!(lobby.park(spec(2, DtlsRole::Server, now)));
+
+    assert_eq!(lobby.restart(&restart(9, "new9")), Restarting::No, "nobody");
+    assert_eq!(lobby.restart(&restart(1, "ours2")), Restarting::No, "a name that is in use");
+    assert_eq!(lobby.restart(&restart(1, "new1")), Restarting::Done);
+    assert_eq!(lobby.restart(&restart(1, "new2")), Restarting::Done);
+    let check =
+        Check { transaction: [9; 12], username: "new2:them2", priority: 1, controlling: 1, use_candidate: true };
+    let mut datagram_of_it = Vec::new();
+    stun::write_check(&mut datagram_of_it, &check, &stun::Key::new("our-password-after-restart"));
+    let message = Message::parse(&datagram_of_it).expect("we wrote it");
+    assert!(matches!(lobby.check(ME, &message, path(1), now, &mut Vec::new()), Known::Answered));
+    assert!(matches!(datagram(&lobby, OTHER, Protocol::Dtls, 1), Known::Yours(_)));
+    assert!(matches!(lobby.check(ME, &message, path(1), now, &mut Vec::new()), Known::Of(OTHER)));
+    assert_eq!(lobby.restart(&restart(1, "new3")), Restarting::Of(OTHER));
+
+    lobby.retire("new3");
+    let mut ice = seen(1, &[1]);
+    ice.restart(&restart(1, "new2").local, &restart(1, "new2").remote);
+    lobby.release(SessionId(1), "ours1", &ice);
+    assert_eq!(lobby.remove_all().len(), 1);
     assert_eq!(lobby.traces(), 0);
 }

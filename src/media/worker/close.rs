@@ -145,13 +145,15 @@ impl Worker {
         if let Some(armed) = session.armed {
             self.timers.remove(&(armed, key));
         }
-        self.by_ufrag.remove(&session.ufrag);
+        for ufrag in session.peer.ice.ufrags() {
+            self.by_ufrag.remove(ufrag);
+        }
         for address in session.peer.ice.addresses() {
             if matches!(self.by_address.get(&address), Some(Owner::Here(k)) if *k == key) {
                 self.by_address.remove(&address);
             }
         }
-        self.shared.lobby.release(session.id, &session.ufrag, session.peer.ice.addresses());
+        self.shared.lobby.release(session.id, &session.ufrag, &session.peer.ice);
     }
 
     /// The BYE of what we send to this peer (RFC 3550 §6.6), behind an empty report.

@@ -8,7 +8,7 @@ use crate::media::lobby::{Known, Parked};
 use crate::media::mail::{Datagram, Mail};
 use crate::media::outbox::Outbox;
 use crate::media::session::{Half, Session};
-use crate::media::{CloseReason, Summary, WorkerId};
+use crate::media::{CloseReason, Restart, Summary, WorkerId};
 use crate::peer::Peer;
 use crate::peer::ice::{Checked, Path};
 use crate::wire::Protocol;
@@ -88,13 +88,14 @@ impl Worker {
     pub(super) fn adopt(&mut self, parked: Parked, now: Instant, out: &mut impl Outbox) -> usize {
         let Parked { spec, ice, .. } = parked;
         let addresses: Vec<_> = ice.addresses().collect();
+        let ufrags: Vec<_> = ice.ufrags().map(str::to_owned).collect();
         let stream = self.stream(&spec.route);
         let negotiated = spec.negotiated;
         let key = self.sessions.insert(Session {
             id: spec.id,
             role: spec.role,
             stream,
-            ufrag: spec.local_ice.ufrag.clone(),
+            ufrag: spec.local_ice.ufrag,
             peer: Peer::new(ice, negotiated.dtls, negotiated.fingerprints),
             half: Half::Connecting { sections: negotiated.sections },
             created: spec.created,
@@ -104,7 +105,7 @@ impl Worker {
             summary: Summary::default(),
         });
         self.by_id.insert(spec.id, key);
-        self.by_ufrag.insert(spec.local_ice.ufrag, key);
+        self.by_ufrag.extend(ufrags.into_iter().map(|ufrag| (ufrag, key)));
         for address in addresses {
             self.by_address.insert(address, Owner::Here(key));
         }
@@ -120,6 +121,19 @@ impl Worker {
         key
     }
 
+    /// The client begins a new ICE session: its checks find this session by another name, too.
+    pub(super) fn restart_ice(&mut self, restart: &Restart) {
+        let Some(key) = self.by_id.get(&restart.session).copied() else {
+            // It has ended meanwhile.
+            return self.shared.lobby.retire(&restart.local.ufrag);
+        };
+        self.by_ufrag.insert(restart.local.ufrag.clone(), key);
+        if let Some(abandoned) = self.sessions[key].peer.ice.restart(&restart.local, &restart.remote) {
+            self.by_ufrag.remove(&abandoned);
+            self.shared.lobby.retire(&abandoned);
+        }
+    }
+
     fn check(&mut self, key: usize, message: &Message<'_>, path: Path, now: Instant, out: &mut impl Outbox) {
         self.current = Some(key);
         let session = &mut self.sessions[key];
@@ -130,8 +144,12 @@ impl Worker {
             match session.peer.ice.check(message, path, now, &mut self.scratch) {
                 Checked::Ignored => self.counters.add(Count::DropStun, 1),
                 Checked::Refused => {}
-                Checked::Answered { new_address, evicted, .. } => {
+                Checked::Answered { new_address, evicted, retired, .. } => {
                     session.last_heard = now;
+                    if let Some(retired) = retired {
+                        self.by_ufrag.remove(&retired);
+                        self.shared.lobby.retire(&retired);
+                    }
                     if let Some(evicted) = evicted
                         && matches!(self.by_address.get(&evicted), Some(Owner::Here(k)) if *k == key)
                     {

@@ -53,14 +53,14 @@ fn transport_order<'a>(offer: &'a Offer, sections: &[Section]) -> Vec<&'a Offere
 
 /// Lines that end in CRLF.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     /// What is written so far.
-    text: String,
+    pub(super) text: String,
 }
 
 impl Lines {
     /// Adds a line.
-    fn push(&mut self, line: &str) {
+    pub(super) fn push(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push_str("\r\n");
     }
@@ -79,8 +79,14 @@ fn session(lines: &mut Lines, offer: &Offer, local: &Local<'_>, order: &[&Offere
     if offer.allow_mixed {
         lines.push("a=extmap-allow-mixed");
     }
-    lines.push("a=ice-lite");
+    ice_options(lines);
     lines.push("a=msid-semantic: WMS *");
+}
+
+/// What kind of ICE agent we are; the same in every answer and after every restart (RFC 9725 §4.3.3).
+pub(super) fn ice_options(lines: &mut Lines) {
+    lines.push("a=ice-lite");
+    lines.push("a=ice-options:trickle ice2");
 }
 
 /// A section that is not accepted: port 0, and one format because the grammar wants one (RFC 3264 §6).
@@ -263,7 +269,7 @@ fn restrictions(layer: &Layer, formats: &[Format]) -> Option<String> {
 }
 
 /// All of our candidates, the best first: FFmpeg takes the first and nothing else. None come later.
-fn candidate_lines(lines: &mut Lines, candidates: &[SocketAddr]) {
+pub(super) fn candidate_lines(lines: &mut Lines, candidates: &[SocketAddr]) {
     if candidates.is_empty() {
         return;
     }

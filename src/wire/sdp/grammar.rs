@@ -136,7 +136,7 @@ fn relevant_lines(text: &str) -> Result<Vec<(usize, &str)>, Refusal> {
 }
 
 /// `<letter>=`, not too long, nothing that could break a line of our answer.
-fn check_line(number: usize, line: &str) -> Result<(), Refusal> {
+pub(super) fn check_line(number: usize, line: &str) -> Result<(), Refusal> {
     if line.len() > MAX_LINE {
         return Err(malformed(number, line, &format!("at most {MAX_LINE} bytes in a line")));
     }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod formats;
+pub mod fragment;
 mod grammar;
 pub mod negotiate;
 pub mod offer;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 pub use formats::pick_format;
+pub use fragment::{Fragment, Tagged};
 pub use negotiate::{answer_presenter, answer_viewer};
 pub use offer::Offer;
 

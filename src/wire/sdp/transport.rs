@@ -135,7 +135,7 @@ fn role(attribute: &Attribute) -> Result<DtlsRole, Refusal> {
 }
 
 /// `min`–256 characters out of letters, digits, `+` and `/` (RFC 8839 §5.4).
-fn ice_chars(value: &str, min: usize) -> Option<String> {
+pub(super) fn ice_chars(value: &str, min: usize) -> Option<String> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
     ((min..=256).contains(&value.len()) && value.bytes().all(good)).then(|| value.to_owned())
 }

@@ -41,6 +41,7 @@ pub(super) struct Client {
     /// DTLS alerts, one per datagram.
     pub(super) alerts: usize,
     pub(super) number: usize,
+    renewals: u32,
     key: stun::Key,
     username: String,
     checks: u64,
@@ -114,6 +115,7 @@ impl Client {
             stun: Vec::new(),
             alerts: 0,
             number,
+            renewals: 0,
             key: stun::Key::new(&local.pwd),
             username: format!("{}:{}", local.ufrag, negotiated.remote_ice.ufrag),
             checks: 0,
@@ -133,6 +135,28 @@ impl Client {
         let mut out = Vec::new();
         stun::write_check(&mut out, &check, &self.key);
         out
+    }
+
+    /// Names and keys of a new ICE session; its checks carry them from now on.
+    pub(super) fn renew(&mut self) -> (IceCredentials, IceCredentials) {
+        self.renewals += 1;
+        let (number, n) = (self.number, self.renewals);
+        let local = IceCredentials { ufrag: format!("next{number}x{n}"), pwd: format!("our-next-password-{n:09}") };
+        let remote = IceCredentials { ufrag: format!("them{number}x{n}"), pwd: format!("their-password-{n:09}") };
+        self.key = stun::Key::new(&local.pwd);
+        self.username = format!("{}:{}", local.ufrag, remote.ufrag);
+        (local, remote)
+    }
+
+    /// What its checks prove themselves with.
+    pub(super) fn identity(&self) -> (stun::Key, String) {
+        (self.key.clone(), self.username.clone())
+    }
+
+    /// Proves itself with something else from now on.
+    pub(super) fn exchange(&mut self, other: &mut (stun::Key, String)) {
+        std::mem::swap(&mut self.key, &mut other.0);
+        std::mem::swap(&mut self.username, &mut other.1);
     }
 
     /// Begins the handshake, where it is the client's to begin.

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use super::super::*;
 use super::rig::{CHROMIUM_PLAY, CHROMIUM_PUBLISH, FFMPEG, OBS, Rig, ms};
-use crate::media::Role;
+use crate::media::lobby::Restarting;
+use crate::media::{Restart, Role};
 use crate::wire::rtcp;
 use crate::wire::sdp::Kind;
 
@@ -296,5 +297,99 @@ fn one_client_cannot_fill_the_queue_of_handshakes() {
 
     assert_eq!(rig.count(Count::DropDtls), 84);
     rig.settle();
+    rig.finish();
+}
+
+/// Control's part of an ICE restart, as the handle does it.
+fn restart(rig: &mut Rig, client: usize) {
+    let (local, remote) = rig.clients[client].renew();
+    let restart = Restart { session: rig.clients[client].id, local, remote };
+    if let Restarting::Of(worker) = rig.shared.lobby.restart(&restart) {
+        let now = rig.now;
+        rig.work(usize::from(worker.0), |w, air| w.mail(Mail::Restart(restart), now, air));
+    }
+}
+
+#[test]
+fn a_restart_costs_no_packet_and_no_handshake() {
+    for other in [0, 1] {
+        let mut rig = Rig::new(2);
+        let presenter = rig.present(1, OBS);
+        let viewer = rig.watch(1, CHROMIUM_PLAY);
+        rig.live(&[presenter], ms(200));
+        let seen = rig.clients[viewer].seen.len();
+
+        for client in [presenter, viewer] {
+            restart(&mut rig, client);
+        }
+        rig.live(&[presenter], ms(200));
+        assert!(rig.clients[viewer].seen.len() > seen, "media stays where it is meanwhile");
+        for (client, port) in [(presenter, 8), (viewer, 9)] {
+            let answered = rig.clients[client].stun.len();
+            rig.clients[client].address = address(port);
+            rig.clients[client].at = other;
+            rig.check(client, true);
+            assert_eq!(rig.clients[client].stun.len(), answered + 1, "the new credentials are known everywhere");
+        }
+        let since = rig.clients[presenter].tagged;
+        rig.live(&[presenter], ms(400));
+        rig.run(ms(5));
+
+        let new = rig.clients[viewer].seen.iter().filter(|s| s.tag & 0xf_ffff > since).count();
+        assert_eq!(new as u32, rig.clients[presenter].tagged - since);
+        assert_eq!(rig.sends.last().map(|(_, to, _)| *to), Some(address(9)));
+        rig.finish();
+    }
+}
+
+#[test]
+fn old_credentials_work_until_the_new_ones_nominate() {
+    let mut rig = Rig::new(1);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let mut old = rig.clients[viewer].identity();
+
+    restart(&mut rig, viewer);
+    restart(&mut rig, viewer);
+    let answered = |rig: &Rig| rig.clients[viewer].stun.len();
+    let before = answered(&rig);
+    rig.clients[viewer].exchange(&mut old);
+    rig.check(viewer, false);
+    assert_eq!(answered(&rig), before + 1, "the old ones");
+    rig.clients[viewer].exchange(&mut old);
+    rig.check(viewer, true);
+    assert_eq!(answered(&rig), before + 2, "the new ones");
+    rig.clients[viewer].exchange(&mut old);
+    rig.check(viewer, false);
+
+    assert_eq!(answered(&rig), before + 2, "the old ones, too late");
+    rig.finish();
+}
+
+#[test]
+fn a_restart_before_the_client_has_come_is_as_good() {
+    for (offer, role) in [(FFMPEG, Role::Presenter), (CHROMIUM_PLAY, Role::Viewer)] {
+        let mut rig = Rig::new(2);
+        let client = rig.park(1, role, offer);
+        restart(&mut rig, client);
+        rig.connect(client);
+        restart(&mut rig, client);
+        rig.check(client, true);
+        restart(&mut rig, client);
+        rig.finish();
+    }
+}
+
+#[test]
+fn a_restart_of_a_session_that_has_ended_leaves_nothing() {
+    let mut rig = Rig::new(1);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let (local, remote) = rig.clients[viewer].renew();
+    let restart = Restart { session: rig.clients[viewer].id, local, remote };
+    assert_eq!(rig.shared.lobby.restart(&restart), Restarting::Of(WorkerId(0)));
+
+    rig.close(viewer, CloseReason::Deleted);
+    let now = rig.now;
+    rig.work(0, |w, air| w.mail(Mail::Restart(restart), now, air));
+
     rig.finish();
 }
