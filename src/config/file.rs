@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
+use crate::control::EtagPolicy;
 use crate::control::auth::Right;
 use crate::control::stream::{IdlePolicy, WatchPolicy};
 
@@ -45,6 +46,7 @@ pub(super) struct Http {
     pub(super) max_connections_per_address: usize,
     pub(super) header_timeout: Span,
     pub(super) body_timeout: Span,
+    pub(super) etag_policy: EtagPolicy,
 }
 
 /// `http.tls`
@@ -168,6 +170,7 @@ impl Default for Http {
             max_connections_per_address: 100,
             header_timeout: Span(std::time::Duration::from_secs(5)),
             body_timeout: Span(std::time::Duration::from_secs(10)),
+            etag_policy: EtagPolicy::Lenient,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::net::Full;
 use crate::wire::sdp::{Format, Kind, Shape};
 
 use super::events::{Board, EventStreams};
+use super::patch::{IceSession, PatchError};
 use super::stream::{Policies, StreamName, StreamPolicy};
 use super::{OpenError, SessionView, StreamView, ids};
 
@@ -28,7 +29,7 @@ pub(super) struct Directory {
 #[derive(Clone, Debug)]
 pub(super) struct Entrant {
     pub(super) id: SessionId,
-    pub(super) etag: String,
+    pub(super) ice: IceSession,
     pub(super) subject: Option<String>,
     pub(super) created: Instant,
 }
@@ -141,10 +142,22 @@ impl Directory {
             role: session.role,
             stream: session.stream.clone(),
             subject: session.subject.clone(),
-            etag: session.etag.clone(),
+            etag: session.ice.etag.clone(),
             connected: session.connected,
             created: session.created,
         })
+    }
+
+    /// Works on a session's ICE session, under the lock: one request after the other.
+    /// # Errors
+    /// `NoSession`, or what `work` says.
+    pub(super) fn patch<T>(
+        &self,
+        id: SessionId,
+        work: impl FnOnce(&mut IceSession) -> Result<T, PatchError>,
+    ) -> Result<T, PatchError> {
+        let mut table = self.table();
+        work(&mut table.sessions.get_mut(&id).ok_or(PatchError::NoSession)?.ice)
     }
 
     /// Every stream, by name.
@@ -315,7 +328,7 @@ struct Session {
     role: Role,
     stream: StreamName,
     subject: Option<String>,
-    etag: String,
+    ice: IceSession,
     connected: bool,
     created: Instant,
     events: EventStreams,
@@ -352,7 +365,7 @@ impl Table {
                 role,
                 stream: name.clone(),
                 subject: entrant.subject.clone(),
-                etag: entrant.etag.clone(),
+                ice: entrant.ice.clone(),
                 connected: false,
                 created: entrant.created,
                 events: EventStreams::default(),

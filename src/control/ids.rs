@@ -19,9 +19,9 @@ pub(super) fn ice() -> IceCredentials {
     IceCredentials { ufrag: hex(&ufrag), pwd: hex(&pwd) }
 }
 
-/// A strong entity-tag of the first ICE session, with its quotes.
-pub(super) fn etag() -> String {
-    format!("\"1-{}\"", hex(&random::<4>()))
+/// A strong entity-tag of the `number`th ICE session of a session, with its quotes.
+pub(super) fn etag(number: u32) -> String {
+    format!("\"{number}-{}\"", hex(&random::<4>()))
 }
 
 /// `sess-id` of an `o=` line: below 2^62 (RFC 9429 §5.2.1).
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn an_entity_tag_is_strong_and_quoted() {
-        let tag = etag();
+        let tag = etag(1);
 
         assert!(tag.starts_with("\"1-") && tag.ends_with('"') && tag.len() == 12, "{tag}");
     }

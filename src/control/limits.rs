@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::media::SessionId;
+
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -14,6 +16,8 @@ pub enum Action {
     Watch,
     /// A DELETE of a session that is not there, by address: 10 a minute.
     Miss,
+    /// A PATCH, by session: 20/s, 100 at once.
+    Patch,
 }
 
 impl Action {
@@ -23,6 +27,7 @@ impl Action {
             Self::Present => (20, Duration::from_millis(200)),
             Self::Watch => (500, Duration::from_millis(5)),
             Self::Miss => (10, Duration::from_secs(6)),
+            Self::Patch => (100, Duration::from_millis(50)),
         }
     }
 }
@@ -34,6 +39,8 @@ pub enum Key {
     Address(IpAddr),
     /// A token's subject.
     Subject(String),
+    /// One session.
+    Session(SessionId),
 }
 
 impl Key {

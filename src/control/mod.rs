@@ -6,6 +6,7 @@ pub mod events;
 mod ids;
 pub mod limits;
 mod meters;
+mod patch;
 pub mod stream;
 pub mod tokens;
 
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::media::{CloseReason, Notice, Role, Route, SessionId, SessionSpec, Summary};
+use crate::media::{CloseReason, Notice, Restart, Role, Route, SessionId, SessionSpec, Summary};
 use crate::metrics::Metrics;
 use crate::net::{Full, Handle};
 use crate::wire::sdp::{Fingerprint, IceCredentials, Kind, Local, Negotiated, Offer, Refusal, Section, Shape};
@@ -25,6 +26,8 @@ use directory::{Closing, Departed, Directory, Entrant, Stage};
 use events::{EventKinds, EventStreamId, Reader};
 use limits::Limits;
 use meters::Meters;
+use patch::IceSession;
+pub use patch::{EtagPolicy, PatchError, Patched, Precondition};
 use stream::{IdlePolicy, Policies, StreamName};
 
 /// The control plane. One per process, shared.
@@ -55,6 +58,10 @@ pub trait MediaPlane: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Full`; no notice follows then.
     fn open(&self, spec: SessionSpec) -> Result<(), Full>;
+    /// Begins an ICE restart.
+    /// # Errors
+    /// `Full` when that is not possible now; nothing has changed then.
+    fn restart(&self, restart: Restart) -> Result<(), Full>;
     /// Ends a session; a `Closed` notice follows. Unknown sessions are ignored.
     fn close(&self, session: SessionId, reason: CloseReason);
     /// Ends all sessions.
@@ -66,6 +73,10 @@ pub trait MediaPlane: fmt::Debug + Send + Sync {
 impl MediaPlane for Handle {
     fn open(&self, spec: SessionSpec) -> Result<(), Full> {
         Handle::open(self, spec)
+    }
+
+    fn restart(&self, restart: Restart) -> Result<(), Full> {
+        Handle::restart(self, restart)
     }
 
     fn close(&self, session: SessionId, reason: CloseReason) {
@@ -383,7 +394,8 @@ impl Control {
             video,
         })?;
         let subject = who.map(|who| who.subject.clone());
-        let entrant = Entrant { id: ids::session(), etag: ids::etag(), subject, created: Instant::now() };
+        let ice_session = IceSession::new(ids::etag(1), &negotiated);
+        let entrant = Entrant { id: ids::session(), ice: ice_session, subject, created: Instant::now() };
         Ok(Proposal { entrant, ice, negotiated })
     }
 
@@ -391,7 +403,7 @@ impl Control {
     fn opened(self: &Arc<Self>, role: Role, entrant: Entrant, answer: String) -> Opened {
         self.meters.joined(role);
         self.meters.streams(self.directory.counts().1);
-        Opened { session: entrant.id, etag: entrant.etag, answer, guard: Some(Arc::clone(self)) }
+        Opened { session: entrant.id, etag: entrant.ice.etag, answer, guard: Some(Arc::clone(self)) }
     }
 
     /// Counts an end, once per session.

@@ -16,6 +16,7 @@ struct Told {
     places: Mutex<usize>,
     open: Mutex<HashMap<SessionId, Arc<Route>>>,
     closed: Mutex<Vec<(SessionId, CloseReason)>>,
+    restarts: Mutex<Vec<Restart>>,
 }
 
 impl Media {
@@ -25,6 +26,7 @@ impl Media {
             places: Mutex::new(places),
             open: Mutex::default(),
             closed: Mutex::default(),
+            restarts: Mutex::default(),
         }))
     }
 
@@ -43,6 +45,12 @@ impl MediaPlane for Media {
         *places = places.checked_sub(1).ok_or(Full)?;
         self.0.open.lock().expect("not poisoned").insert(spec.id, spec.route);
         Ok(())
+    }
+
+    fn restart(&self, restart: Restart) -> Result<(), Full> {
+        let known = self.0.open.lock().expect("not poisoned").contains_key(&restart.session);
+        self.0.restarts.lock().expect("not poisoned").push(restart);
+        if known { Ok(()) } else { Err(Full) }
     }
 
     fn close(&self, session: SessionId, reason: CloseReason) {

@@ -129,7 +129,7 @@ pub(super) async fn read(
 /// Is this `Content-Type` the wanted one? Type and subtype count, parameters and case do not (RFC 9110 §8.3.1).
 /// # Errors
 /// `WrongType` with what was found.
-pub(super) fn expect_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+pub(super) fn expect_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
     let mut values = headers.get_all(hyper::header::CONTENT_TYPE).iter();
     let found = match (values.next(), values.next()) {
         (None, _) => "missing".to_owned(),
@@ -144,7 +144,7 @@ pub(super) fn expect_type(headers: &HeaderMap, wanted: &str) -> Result<(), Probl
             format!("`{clean}`")
         }
     };
-    Err(Problem::WrongType { found })
+    Err(Problem::WrongType { found, wanted })
 }
 
 #[cfg(test)]
@@ -187,7 +187,11 @@ mod tests {
         ];
 
         for (values, found) in cases {
-            assert_eq!(typed(values), Err(Problem::WrongType { found: found.into() }), "{values:?}");
+            assert_eq!(
+                typed(values),
+                Err(Problem::WrongType { found: found.into(), wanted: "application/sdp" }),
+                "{values:?}"
+            );
         }
     }
 }

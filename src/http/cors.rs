@@ -12,10 +12,9 @@ use hyper::header::{
 use hyper::http::request::Parts;
 
 /// Adds the lists to a response of any kind.
-pub(super) fn apply(headers: &mut HeaderMap, preflight: bool) {
-    let methods = if preflight { PREFLIGHT_METHODS } else { METHODS };
+pub(super) fn apply(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
@@ -28,12 +27,8 @@ pub(super) fn is_preflight(request: &Parts) -> bool {
         && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// What scripts see. Two players learn from this list whether the server trickles, so PATCH is not in it.
-const METHODS: &str = "OPTIONS, HEAD, GET, POST, DELETE";
-
-/// What browsers see. A player that tries PATCH nevertheless shall get its 405, which it understands; a refused
-/// preflight would look like a broken network.
-const PREFLIGHT_METHODS: &str = "OPTIONS, HEAD, GET, POST, PATCH, DELETE";
+/// Two players learn from PATCH in this list that the server trickles.
+const METHODS: &str = "OPTIONS, HEAD, GET, POST, PATCH, DELETE";
 
 const ALLOWED: &str =
     "Authorization, Content-Type, If-Match, If-None-Match, ETag, Accept, Cache-Control, Last-Event-ID";
@@ -50,7 +45,7 @@ mod tests {
     fn the_lists_name_what_a_star_does_not_cover() {
         let mut headers = HeaderMap::new();
 
-        apply(&mut headers, false);
+        apply(&mut headers);
 
         let list = |name: &str| {
             let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -62,23 +57,9 @@ mod tests {
         for name in ["location", "link", "etag", "retry-after", "accept-post", "www-authenticate"] {
             assert!(list("access-control-expose-headers").contains(&name.to_owned()), "{name}");
         }
+        assert!(list("access-control-allow-methods").contains(&"patch".to_owned()));
         assert_eq!(list("access-control-allow-origin"), ["*"]);
         assert!(!headers.contains_key("access-control-allow-credentials"));
-    }
-
-    #[test]
-    fn only_browsers_are_told_of_patch() {
-        let mut script = HeaderMap::new();
-        let mut browser = HeaderMap::new();
-
-        apply(&mut script, false);
-        apply(&mut browser, true);
-
-        let patch = |headers: &HeaderMap| {
-            headers.get(ACCESS_CONTROL_ALLOW_METHODS).is_some_and(|v| v.to_str().unwrap_or_default().contains("PATCH"))
-        };
-        assert!(!patch(&script));
-        assert!(patch(&browser));
     }
 
     #[test]

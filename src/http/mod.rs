@@ -8,7 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::control::EtagPolicy;
+
 mod body;
+mod conditions;
 mod cors;
 mod endpoint;
 mod events;
@@ -43,6 +46,8 @@ pub struct Settings {
     /// Many people come from these addresses, so the limit per address is not for them. By default the loopback
     /// addresses: that is where a tunnel or a proxy on this machine comes from.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Must candidates sent by PATCH carry an entity-tag?
+    pub etag_policy: EtagPolicy,
     /// Deadlines and caps.
     pub limits: Limits,
 }
@@ -56,6 +61,7 @@ impl Settings {
             web_dir: None,
             public_url: None,
             trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            etag_policy: EtagPolicy::default(),
             limits: Limits::default(),
         }
     }
@@ -84,6 +90,8 @@ pub struct Limits {
     pub write: Duration,
     /// Most bytes of an SDP offer.
     pub offer_bytes: usize,
+    /// Most bytes of an SDP fragment.
+    pub fragment_bytes: usize,
     /// A connection is closed after so many requests.
     pub requests_per_connection: u32,
     /// A connection is closed after this.
@@ -105,6 +113,7 @@ impl Default for Limits {
             request: Duration::from_secs(15),
             write: Duration::from_secs(10),
             offer_bytes: 64 * 1024,
+            fragment_bytes: 16 * 1024,
             requests_per_connection: 1_000,
             connection_age: Duration::from_hours(1),
             drain: Duration::from_secs(5),

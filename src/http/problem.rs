@@ -6,11 +6,12 @@ use std::time::Duration;
 use hyper::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
-use crate::control::OpenError;
 use crate::control::auth::Denied;
+use crate::control::{OpenError, PatchError};
 use crate::wire::sdp::Refusal;
 
 use super::body::Body;
+use super::endpoint::SDP;
 
 /// Why a request is refused. The text of a variant becomes the `detail`: it says what was found and what is wanted,
 /// and never repeats a credential.
@@ -50,10 +51,12 @@ pub(super) enum Problem {
         limit: usize,
     },
     /// Not the media type of this endpoint.
-    #[error("Content-Type is {found}, application/sdp is wanted")]
+    #[error("Content-Type is {found}, {wanted} is wanted")]
     WrongType {
         /// What the request says, cleaned.
         found: String,
+        /// What this resource takes.
+        wanted: &'static str,
     },
     /// A list of events that holds something else, or is none.
     #[error("{0}")]
@@ -64,6 +67,18 @@ pub(super) enum Problem {
     /// The offer cannot be taken.
     #[error("{0}")]
     Offer(Refusal),
+    /// The SDP fragment cannot be taken.
+    #[error("{0}")]
+    Fragment(Refusal),
+    /// A PATCH that does not say which ICE session it means.
+    #[error("If-Match is missing: say which ICE session is meant, by its ETag, or * for a restart")]
+    PreconditionRequired,
+    /// A PATCH for another ICE session.
+    #[error("the ICE session is another one by now: its ETag does not match, or its credentials are old ones")]
+    PreconditionFailed,
+    /// The ICE restart cannot be done now.
+    #[error("no ICE restart is possible now; the session goes on, ask again later")]
+    NoRestart,
     /// Somebody else presents.
     #[error("somebody else is presenting on this stream")]
     Busy,
@@ -112,6 +127,16 @@ impl Problem {
         }
     }
 
+    /// What control says to a PATCH.
+    pub(super) fn of_patch(error: PatchError) -> Self {
+        match error {
+            PatchError::NoSession => Self::NoSession,
+            PatchError::Required => Self::PreconditionRequired,
+            PatchError::Stale => Self::PreconditionFailed,
+            PatchError::Unable => Self::NoRestart,
+        }
+    }
+
     /// The status code.
     pub(super) fn status(&self) -> StatusCode {
         self.kind().0
@@ -141,6 +166,12 @@ impl Problem {
             Self::Offer(Refusal::Unsupported(_)) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unsupported-offer", "The offer cannot be taken")
             }
+            Self::Fragment(_) => (StatusCode::BAD_REQUEST, "malformed-fragment", "The SDP fragment is broken"),
+            Self::PreconditionRequired => {
+                (StatusCode::PRECONDITION_REQUIRED, "precondition-required", "An entity-tag is needed")
+            }
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition-failed", "Another ICE session"),
+            Self::NoRestart => (StatusCode::SERVICE_UNAVAILABLE, "no-restart", "No ICE restart now"),
             Self::Busy => (StatusCode::CONFLICT, "stream-busy", "The stream has a presenter"),
             Self::Idle { .. } => (StatusCode::CONFLICT, "stream-idle", "The stream has no presenter"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
@@ -159,6 +190,7 @@ impl Problem {
             | Self::Full { retry_after }
             | Self::Draining { retry_after } => Some(*retry_after),
             Self::Overdue => Some(Duration::from_secs(5)),
+            Self::NoRestart => Some(Duration::from_secs(1)),
             Self::BadRequest(_)
             | Self::Denied(_)
             | Self::NoResource
@@ -172,6 +204,9 @@ impl Problem {
             | Self::Encoded
             | Self::EventKinds(_)
             | Self::Offer(_)
+            | Self::Fragment(_)
+            | Self::PreconditionRequired
+            | Self::PreconditionFailed
             | Self::Busy
             | Self::Internal => None,
         }
@@ -217,8 +252,9 @@ impl Problem {
             Self::Method { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
-            Self::WrongType { .. } => {
-                headers.insert("accept-post", HeaderValue::from_static("application/sdp"));
+            Self::WrongType { wanted, .. } => {
+                let name = if wanted == SDP { "accept-post" } else { "accept-patch" };
+                headers.insert(name, HeaderValue::from_static(wanted));
             }
             Self::Encoded => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -270,11 +306,15 @@ mod tests {
             (Problem::Method { allow: "GET" }, 405),
             (Problem::BodyTimeout(Duration::from_secs(10)), 408),
             (Problem::TooLarge { limit: 65_536 }, 413),
-            (Problem::WrongType { found: "`text/plain`".into() }, 415),
+            (Problem::WrongType { found: "`text/plain`".into(), wanted: SDP }, 415),
             (Problem::Encoded, 415),
             (Problem::EventKinds("x".into()), 400),
             (Problem::of_open(Refusal::Malformed("line 3: x".into()).into()), 400),
             (Problem::of_open(Refusal::Unsupported("two audio sections".into()).into()), 422),
+            (Problem::Fragment(Refusal::Malformed("line 1: x".into())), 400),
+            (Problem::of_patch(PatchError::Required), 428),
+            (Problem::of_patch(PatchError::Stale), 412),
+            (Problem::of_patch(PatchError::Unable), 503),
             (Problem::of_open(OpenError::Busy), 409),
             (Problem::of_open(OpenError::Idle { retry_after }), 409),
             (Problem::TooMany { retry_after }, 429),

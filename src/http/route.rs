@@ -96,7 +96,8 @@ impl Route {
         match self {
             Self::Endpoint(..) | Self::EndpointByToken(_) => "GET, HEAD, POST, OPTIONS",
             Self::Events(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Session(_) | Self::EventStream(..) => "GET, HEAD, DELETE, OPTIONS",
+            Self::Session(_) => "GET, HEAD, PATCH, DELETE, OPTIONS",
+            Self::EventStream(..) => "GET, HEAD, DELETE, OPTIONS",
             Self::Home
             | Self::PublishPage
             | Self::WatchPage

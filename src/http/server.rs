@@ -82,6 +82,7 @@ impl Server {
                     &settings.trusted_proxies,
                 ),
                 limits,
+                etag_policy: settings.etag_policy,
                 trusted_proxies: settings.trusted_proxies,
                 strict_https: settings.public_url.is_some_and(|url| url.starts_with("https://")),
             },

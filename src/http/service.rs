@@ -16,9 +16,9 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::Notify;
 
-use crate::control::Control;
 use crate::control::auth::{Auth, Denied, Identity};
 use crate::control::limits::{Action, Key, RetryAfter};
+use crate::control::{Control, EtagPolicy};
 use crate::metrics::Metrics;
 
 use super::Limits;
@@ -42,6 +42,7 @@ pub(super) struct App {
     /// For event streams that are being read.
     pub(super) feeds: Arc<Places>,
     pub(super) limits: Limits,
+    pub(super) etag_policy: EtagPolicy,
     pub(super) trusted_proxies: Vec<IpAddr>,
     /// People reach us by https, with a certificate that their browsers trust.
     pub(super) strict_https: bool,
@@ -103,7 +104,7 @@ impl App {
         let closes = last || answered.as_ref().is_err_and(leaves_body_unread);
         let closes = closes && parts.version < Version::HTTP_2;
         let mut response = answered.unwrap_or_else(Problem::into_response);
-        self.finish(&mut response, preflight, closes);
+        self.finish(&mut response, closes);
         if parts.method == Method::HEAD {
             // HTTP/2 would send it.
             *response.body_mut() = Body::default();
@@ -160,6 +161,7 @@ impl App {
                 }
             }
             Route::Session(id) if method == Method::DELETE => session::delete(self, id, headers, client),
+            Route::Session(id) if method == Method::PATCH => session::patch(self, id, headers, client, body).await,
             Route::Session(id) => session::get(self, id, headers),
             Route::Events(id) if method == Method::POST => events::post(self, id, headers, body, client).await,
             Route::Events(id) => events::open(self, id, parts, client),
@@ -211,11 +213,12 @@ impl App {
     }
 
     /// Adds what every response has.
-    fn finish(&self, response: &mut Response<Body>, preflight: bool, closes: bool) {
+    fn finish(&self, response: &mut Response<Body>, closes: bool) {
         let length = response.body().len();
-        let bodiless = response.status() == StatusCode::NOT_MODIFIED;
+        // RFC 9110 §8.6: these have no body, and 204 must not even say so.
+        let bodiless = matches!(response.status(), StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
         let headers = response.headers_mut();
-        cors::apply(headers, preflight);
+        cors::apply(headers);
         headers.insert(SERVER, HeaderValue::from_static("tribune"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
@@ -268,6 +271,7 @@ fn options(route: Option<&Route>) -> Response<Body> {
         headers.insert(ALLOW, HeaderValue::from_static(route.allow()));
     }
     headers.insert("accept-post", HeaderValue::from_static(endpoint::SDP));
+    headers.insert("accept-patch", HeaderValue::from_static(session::FRAGMENT));
     response
 }
 

@@ -4,15 +4,18 @@
 
 use std::net::IpAddr;
 
-use hyper::Response;
-use hyper::header::{ETAG, HeaderMap, HeaderValue};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
 
-use crate::control::SessionView;
 use crate::control::auth::{Identity, Right};
 use crate::control::limits::{Action, Key};
+use crate::control::{Patched, SessionView};
 use crate::media::{CloseReason, SessionId};
+use crate::wire::sdp::{Fragment, Refusal};
 
-use super::body::Body;
+use super::body::{self, Body};
+use super::conditions;
 use super::problem::Problem;
 use super::service::{App, authorization, empty};
 
@@ -29,6 +32,48 @@ pub(super) fn get(app: &App, id: SessionId, headers: &HeaderMap) -> Result<Respo
     Ok(response)
 }
 
+/// PATCH: candidates (204), or an ICE restart (200, with our new half and its entity-tag).
+/// # Errors
+/// In this order: `Denied`, `NoSession`, `TooMany`, wrong type, too large, malformed; preconditions last, because they
+/// only matter to what would succeed otherwise (RFC 9110 §13.2.1).
+pub(super) async fn patch(
+    app: &App,
+    id: SessionId,
+    headers: &HeaderMap,
+    client: IpAddr,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    authorise(app, id, headers)?;
+    if app.control.session(id).is_none() {
+        return Err(missed(app, client));
+    }
+    app.limit(Action::Patch, &Key::Session(id))?;
+    body::expect_type(headers, FRAGMENT)?;
+    let body = body::read(headers, body, app.limits.fragment_bytes, app.limits.body).await?;
+    let text = str::from_utf8(&body).map_err(|_| Refusal::Malformed("the fragment is not UTF-8".into()));
+    let fragment = text.and_then(Fragment::parse).map_err(Problem::Fragment)?;
+
+    let precondition = conditions::precondition(headers);
+    let patched = app.control.patch(id, &fragment, &precondition, app.etag_policy).map_err(Problem::of_patch)?;
+    let mut response = empty();
+    match patched {
+        Patched::Trickled => *response.status_mut() = StatusCode::NO_CONTENT,
+        Patched::Restarted { etag, fragment } => {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FRAGMENT));
+            if let Ok(etag) = HeaderValue::try_from(etag) {
+                response.headers_mut().insert(ETAG, etag);
+            }
+            *response.body_mut() = Body::from(fragment);
+        }
+    }
+    Ok(response)
+}
+
+/// Nobody shall find a session by trying.
+fn missed(app: &App, client: IpAddr) -> Problem {
+    app.limit(Action::Miss, &Key::address(client)).err().unwrap_or(Problem::NoSession)
+}
+
 /// DELETE: ends it. Preconditions are not looked at (RFC 9725 §4.3.1).
 /// # Errors
 /// `Denied`, `NoSession`, `TooMany` for whoever misses often: nobody shall find a session by trying.
@@ -37,8 +82,7 @@ pub(super) fn delete(app: &App, id: SessionId, headers: &HeaderMap, client: IpAd
     if app.control.close(id, CloseReason::Deleted) {
         return Ok(empty());
     }
-    app.limit(Action::Miss, &Key::address(client))?;
-    Err(Problem::NoSession)
+    Err(missed(app, client))
 }
 
 /// OPTIONS that is no preflight, of a session and what belongs to it.
@@ -65,6 +109,9 @@ pub(super) fn authorise(app: &App, id: SessionId, headers: &HeaderMap) -> Result
         _ => Ok(()),
     }
 }
+
+/// The media type of SDP fragments (RFC 8840 §10.2).
+pub(super) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// Is it theirs?
 fn owns(who: &Identity, view: &SessionView) -> bool {

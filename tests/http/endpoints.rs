@@ -184,7 +184,8 @@ async fn options_need_no_token_anywhere() {
         assert_eq!(reply.header("accept-post"), Some("application/sdp"), "{path}");
         assert_eq!(reply.header("allow"), Some("GET, HEAD, POST, OPTIONS"), "{path}");
         let methods = reply.header("access-control-allow-methods").expect("a list");
-        assert!(!methods.contains("PATCH"), "{path}: there is no trickle to be promised");
+        assert!(methods.contains("PATCH"), "{path}: players learn from this that we trickle");
+        assert_eq!(reply.header("accept-patch"), Some("application/trickle-ice-sdpfrag"), "{path}");
         assert_eq!(reply.header("link"), None);
     }
     house.ask("OPTIONS", unknown, &[], b"").await.assert_problem(404, "a session that is not");

@@ -18,7 +18,7 @@ use tribune::control::stream::{Policies, StreamName, StreamPolicy, WatchPolicy};
 use tribune::control::tokens::{Secret, StaticToken, sha256};
 use tribune::control::{self, Control, MediaPlane};
 use tribune::http::{Server, Settings};
-use tribune::media::{CloseReason, SessionId, SessionSpec};
+use tribune::media::{CloseReason, Restart, SessionId, SessionSpec};
 use tribune::metrics::Metrics;
 use tribune::net::Full;
 use tribune::wire::sdp::{Fingerprint, Hash};
@@ -158,6 +158,10 @@ struct Plane {
 
 impl MediaPlane for Plane {
     fn open(&self, _spec: SessionSpec) -> Result<(), Full> {
+        Ok(())
+    }
+
+    fn restart(&self, _restart: Restart) -> Result<(), Full> {
         Ok(())
     }
 

@@ -8,5 +8,6 @@ mod events;
 mod harness;
 mod hostile;
 mod pages;
+mod patch;
 mod protocols;
 mod refusals;
