@@ -69,6 +69,9 @@ pub(crate) struct Cli {
     /// List the clauses that this version can judge, and exit
     #[arg(long)]
     pub(crate) list: bool,
+    /// Prove that the checks can fail: judge wrong servers made from the healthy one that is named, and exit
+    #[arg(long)]
+    pub(crate) self_test: bool,
     /// Print one of the offers that the checks send (O-AV, O-BO, …), and exit
     #[arg(long, value_name = "NAME")]
     pub(crate) print_offer: Option<String>,

@@ -1,7 +1,7 @@
 //! What a check works with: the target, a polite way to talk to it, sessions that are always deleted again.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use str0m::media::MediaKind;
@@ -17,6 +17,7 @@ use crate::rtc::{Client, Live};
 use crate::url::Url;
 
 /// The server under test.
+#[derive(Clone)]
 pub(crate) struct Target {
     /// The WHIP endpoint.
     pub(crate) whip: Option<Url>,
@@ -38,6 +39,17 @@ pub(crate) struct Target {
     pub(crate) abuse: bool,
     /// True when a server must not be more forgiving than the documents.
     pub(crate) strict: bool,
+}
+
+impl Target {
+    /// The same endpoints behind a proxy.
+    pub(crate) fn at(&self, proxy: SocketAddr) -> Self {
+        let behind = |url: &Option<Url>| {
+            let url = url.as_ref()?;
+            Some(Url { tls: false, host: proxy.ip().to_string(), port: proxy.port(), path: url.path.clone() })
+        };
+        Self { whip: behind(&self.whip), whep: behind(&self.whep), ..self.clone() }
+    }
 }
 
 /// Everything a check may use. All checks run on one task, so plain cells do.

@@ -196,6 +196,7 @@ impl Exchange {
 }
 
 /// The client: settings only, every request has its own connection.
+#[derive(Clone)]
 pub(crate) struct Http {
     tls: Arc<rustls::ClientConfig>,
 }

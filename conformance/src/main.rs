@@ -14,6 +14,7 @@ mod cli;
 mod client;
 mod http;
 mod link;
+mod mutants;
 mod offer;
 mod probe;
 mod report;
@@ -72,13 +73,20 @@ fn start(cli: &Cli) -> Result<ExitCode, String> {
         print(&lines.collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if cli.self_test {
+        let (target, http) = aim(cli)?;
+        let work = async { mutants::self_test(&target, &http, &cli.only, cli.quiet).await };
+        let result = runtime()?.block_on(work)?;
+        print(&result.markdown())?;
+        return Ok(if result.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let report = judge(cli, &table)?;
     print(&report.render(cli.format)?)?;
     Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Runs the checks.
-fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
+/// The target that the command line names, and a client for it.
+fn aim(cli: &Cli) -> Result<(Target, Http), String> {
     let parse = |flag: &str, url: &Option<String>| {
         url.as_deref().map(|u| Url::parse(u).map_err(|e| format!("--{flag} {e}"))).transpose()
     };
@@ -86,7 +94,6 @@ fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
     if whip.is_none() && whep.is_none() {
         return Err("give --whip URL, --whep URL or both (see --help)".into());
     }
-    let cases = selected(all(), table, cli.level, &cli.only)?;
     let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     let here = [&whip, &whep].into_iter().flatten().all(Url::is_loopback);
     let usual = if here { BRISK } else { POLITE };
@@ -102,15 +109,22 @@ fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
         abuse: cli.abuse,
         strict: cli.strict,
     };
-    let http = Http::new(tls::config(cli.ca.as_deref(), cli.insecure)?);
+    Ok((target, Http::new(tls::config(cli.ca.as_deref(), cli.insecure)?)))
+}
+
+/// Two threads: one for the checks, one for their peers.
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().map_err(|e| format!("cannot start: {e}"))
+}
+
+/// Runs the checks.
+fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
+    let (target, http) = aim(cli)?;
+    let cases = selected(all(), table, cli.level, &cli.only)?;
     let context = Context::new(target, http);
     let progress = if cli.quiet { Progress::Silent } else { Progress::Stderr };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| format!("cannot start: {e}"))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         tokio::select! {
             report = run(&context, table, &cases, progress) => report,
             _ = tokio::signal::ctrl_c() => {

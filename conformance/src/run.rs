@@ -127,7 +127,10 @@ async fn one_by_one(context: &Context, table: &Table, due: &[(Side, &Case)], pro
 }
 
 /// Publishes in the background until the checks of viewers are done.
-async fn present(context: &Context) -> Result<(Session, Live), String> {
+///
+/// # Errors
+/// A sentence that says how far it came.
+pub(crate) async fn present(context: &Context) -> Result<(Session, Live), String> {
     let kinds = [MediaKind::Audio, MediaKind::Video];
     let (session, mut live) = context.join(Side::Whip, &kinds, str::to_owned).await.map_err(|halt| match halt {
         Halt::Skip(why) | Halt::NotApplicable(why) | Halt::Broken(why) => why,

@@ -18,6 +18,15 @@ impl Request {
         Self(bytes)
     }
 
+    /// A message of that type under that transaction id.
+    fn of(kind: u16, transaction: &[u8]) -> Self {
+        let mut bytes = kind.to_be_bytes().to_vec();
+        bytes.extend([0, 0]);
+        bytes.extend(COOKIE.to_be_bytes());
+        bytes.extend(transaction);
+        Self(bytes)
+    }
+
     /// Adds an attribute, padded to four octets.
     pub(crate) fn with(mut self, kind: u16, value: &[u8]) -> Self {
         self.0.extend(kind.to_be_bytes());
@@ -51,6 +60,98 @@ impl Request {
     }
 }
 
+/// Any message, taken apart so that it can be altered and put together again.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    kind: u16,
+    transaction: Vec<u8>,
+    /// Type and value, without MESSAGE-INTEGRITY and FINGERPRINT.
+    pub(crate) attributes: Vec<(u16, Vec<u8>)>,
+    /// True when it carried MESSAGE-INTEGRITY.
+    pub(crate) was_signed: bool,
+}
+
+impl Message {
+    /// Reads a datagram; `None` when it is no STUN.
+    pub(crate) fn parse(datagram: &[u8]) -> Option<Self> {
+        let kind = u16::from_be_bytes(datagram.get(..2)?.try_into().ok()?);
+        if kind & 0xC000 != 0 || datagram.get(4..8)? != COOKIE.to_be_bytes() {
+            return None;
+        }
+        let transaction = datagram.get(8..HEADER)?.to_vec();
+        let attributes: Vec<_> = attributes(datagram)?.into_iter().map(|(kind, _, value)| (kind, value)).collect();
+        let was_signed = attributes.iter().any(|(kind, _)| *kind == MESSAGE_INTEGRITY);
+        let plain = attributes.into_iter().filter(|(kind, _)| !matches!(*kind, MESSAGE_INTEGRITY | FINGERPRINT));
+        Some(Self { kind, transaction, attributes: plain.collect(), was_signed })
+    }
+
+    /// True for a Binding request.
+    pub(crate) fn is_request(&self) -> bool {
+        self.kind == BINDING
+    }
+
+    /// True for an error response.
+    pub(crate) fn is_error(&self) -> bool {
+        self.kind == ERROR
+    }
+
+    /// The value of an attribute.
+    pub(crate) fn find(&self, kind: u16) -> Option<&[u8]> {
+        self.attributes.iter().find(|(k, _)| *k == kind).map(|(_, value)| value.as_slice())
+    }
+
+    /// Takes an attribute out.
+    pub(crate) fn without(&mut self, kind: u16) {
+        self.attributes.retain(|(k, _)| *k != kind);
+    }
+
+    /// The ufrag of the one who is asked: what stands before the colon.
+    pub(crate) fn server_ufrag(&self) -> Option<String> {
+        let name = String::from_utf8(self.find(USERNAME)?.to_vec()).ok()?;
+        name.split_once(':').map(|(ufrag, _)| ufrag.to_owned())
+    }
+
+    /// Writes another address into XOR-MAPPED-ADDRESS, if it is there.
+    pub(crate) fn map(&mut self, address: SocketAddr) {
+        let mask = [&COOKIE.to_be_bytes()[..], &self.transaction].concat();
+        let hide = |octets: &[u8]| -> Vec<u8> { octets.iter().zip(&mask).map(|(a, b)| a ^ b).collect() };
+        let (family, ip) = match address.ip() {
+            IpAddr::V4(ip) => (1, ip.octets().to_vec()),
+            IpAddr::V6(ip) => (2, ip.octets().to_vec()),
+        };
+        let value = [vec![0, family], hide(&address.port().to_be_bytes()), hide(&ip)].concat();
+        for (_, old) in self.attributes.iter_mut().filter(|(kind, _)| *kind == XOR_MAPPED_ADDRESS) {
+            old.clone_from(&value);
+        }
+    }
+
+    /// The datagram, signed when there is a password.
+    pub(crate) fn encode(&self, password: Option<&str>, fingerprint: bool) -> Vec<u8> {
+        let blank = Request::of(self.kind, &self.transaction);
+        let message = self.attributes.iter().fold(blank, |message, (kind, value)| message.with(*kind, value));
+        let message = match password {
+            Some(password) => message.signed(password),
+            None => message,
+        };
+        if fingerprint { message.finish() } else { message.0 }
+    }
+}
+
+/// All attributes of a message: type, place of the value, value. `None` when one is cut off.
+fn attributes(datagram: &[u8]) -> Option<Vec<(u16, usize, Vec<u8>)>> {
+    let mut attributes = Vec::new();
+    let mut at = HEADER;
+    while let Some(header) = datagram.get(at..at + ATTRIBUTE_HEADER) {
+        let (kind, length) = header.split_at(2);
+        let length = usize::from(u16::from_be_bytes(length.try_into().ok()?));
+        let start = at + ATTRIBUTE_HEADER;
+        let value = datagram.get(start..start + length)?.to_vec();
+        attributes.push((u16::from_be_bytes(kind.try_into().ok()?), start, value));
+        at = start + length.next_multiple_of(4);
+    }
+    Some(attributes)
+}
+
 /// A response that came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
@@ -67,16 +168,7 @@ impl Response {
         if !same || !matches!(kind, SUCCESS | ERROR) {
             return None;
         }
-        let mut attributes = Vec::new();
-        let mut at = HEADER;
-        while let Some(header) = datagram.get(at..at + ATTRIBUTE_HEADER) {
-            let (kind, length) = header.split_at(2);
-            let length = usize::from(u16::from_be_bytes(length.try_into().ok()?));
-            let start = at + ATTRIBUTE_HEADER;
-            let value = datagram.get(start..start + length)?.to_vec();
-            attributes.push((u16::from_be_bytes(kind.try_into().ok()?), start, value));
-            at = start + length.next_multiple_of(4);
-        }
+        let attributes = attributes(datagram)?;
         Some(Self { bytes: datagram.to_vec(), attributes })
     }
 
@@ -166,8 +258,10 @@ pub(crate) const CONTROLLING: u16 = 0x802A;
 
 const MESSAGE_INTEGRITY: u16 = 0x0008;
 const ERROR_CODE: u16 = 0x0009;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+/// The address that a check came from.
+pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const FINGERPRINT: u16 = 0x8028;
+const BINDING: u16 = 0x0001;
 const SUCCESS: u16 = 0x0101;
 const ERROR: u16 = 0x0111;
 const COOKIE: u32 = 0x2112_A442;
@@ -214,6 +308,20 @@ mod tests {
         assert!(Response::to(&Request::new().finish(), &answer).is_none(), "another transaction");
         let original = Response { attributes: response.attributes, bytes: request };
         assert!(original.is_signed("secret") && original.has_fingerprint());
+    }
+
+    #[test]
+    fn what_is_taken_apart_is_put_together_the_same() {
+        let request = Request::new().with(USERNAME, b"ab:cd").signed("secret").finish();
+        let mut answer = Message::parse(RFC5769).unwrap();
+
+        assert_eq!(Message::parse(&request).unwrap().encode(Some("secret"), true), request);
+        assert_eq!(Message::parse(&request).unwrap().server_ufrag().as_deref(), Some("ab"));
+        answer.map("192.0.2.9:7".parse().unwrap());
+        let altered = answer.encode(Some("other"), true);
+        let response = Response::to(RFC5769, &altered).unwrap();
+        assert_eq!(response.mapped(), Some("192.0.2.9:7".parse().unwrap()));
+        assert!(response.is_signed("other") && response.has_fingerprint());
     }
 
     #[test]
