@@ -215,7 +215,9 @@ impl Context {
         if matches!(exchange.status(), 300..=399 | 429 | 503) && self.diverted.borrow().len() < MAX_DIVERTED {
             self.diverted.borrow_mut().push((side, exchange.clone()));
         }
-        let location = exchange.response.header("location").filter(|_| exchange.response.is_success());
+        // A counter-offer (406) is a session to be.
+        let made = exchange.response.is_success() || exchange.status() == 406;
+        let location = exchange.response.header("location").filter(|_| made);
         if let Some(Ok(url)) = location.map(|reference| exchange.request.url.resolve(reference)) {
             // Never delete what a server calls by the endpoint's own name.
             if self.endpoint(side).is_ok_and(|endpoint| *endpoint != url) {

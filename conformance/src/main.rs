@@ -12,6 +12,7 @@ mod cases;
 mod clauses;
 mod cli;
 mod client;
+mod date;
 mod http;
 mod link;
 mod mutants;

@@ -6,7 +6,7 @@ mod media;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::config::DtlsVersion;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
@@ -142,6 +142,17 @@ impl Client {
         let pending = self.pending.take().ok_or("this client has no offer")?;
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(|e| format!("answer is not usable: {e}"))?;
         Ok(self.run())
+    }
+
+    /// Makes a viewer that takes the server's offer; gives its answer too.
+    ///
+    /// # Errors
+    /// A sentence when the socket cannot be bound or str0m refuses the offer.
+    pub(crate) async fn accepting(ip: IpAddr, offer: &str) -> Result<(Live, String), String> {
+        let mut client = Self::bind(ip, false).await?;
+        let offer = SdpOffer::from_sdp_string(offer).map_err(|e| format!("offer does not parse: {e}"))?;
+        let answer = client.rtc.sdp_api().accept_offer(offer).map_err(|e| format!("offer is not usable: {e}"))?;
+        Ok((client.run(), answer.to_sdp_string()))
     }
 
     async fn bind(ip: IpAddr, lite: bool) -> Result<Self, String> {

@@ -31,9 +31,9 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Audio and video.
-const BOTH: [MediaKind; 2] = [MediaKind::Audio, MediaKind::Video];
+pub(super) const BOTH: [MediaKind; 2] = [MediaKind::Audio, MediaKind::Video];
 /// How long ICE and DTLS may take; Chrome gives up after 15 s.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connected client, or why not.
 pub(super) async fn connected(cx: &Context, side: Side) -> Result<(Session, Live), Halt> {
@@ -45,7 +45,7 @@ pub(super) async fn connected(cx: &Context, side: Side) -> Result<(Session, Live
 }
 
 /// The last milestone of a connection.
-fn how_far(seen: &Seen) -> String {
+pub(super) fn how_far(seen: &Seen) -> String {
     let stage = match (seen.ice_at, seen.connected_at) {
         (_, Some(_)) => "connected",
         (Some(_), None) => "ICE worked, DTLS did not",
@@ -55,7 +55,7 @@ fn how_far(seen: &Seen) -> String {
 }
 
 /// True when both kinds of track have some packets.
-fn plays(seen: &Seen) -> bool {
+pub(super) fn plays(seen: &Seen) -> bool {
     BOTH.iter().all(|kind| seen.track(*kind).is_some_and(|t| t.packets >= 10))
 }
 

@@ -3,6 +3,7 @@
 
 mod auth;
 mod cors;
+mod counter;
 mod events;
 mod http;
 mod ice;
@@ -11,6 +12,7 @@ mod legacy;
 mod lifetime;
 mod links;
 mod media;
+mod presenters;
 mod redirect;
 mod restart;
 mod sdp;
@@ -40,6 +42,8 @@ pub(crate) fn all() -> Vec<Case> {
         media::cases(),
         lifetime::cases(),
         links::cases(),
+        counter::cases(),
+        presenters::cases(),
         events::cases(),
         layers::cases(),
         legacy::cases(),

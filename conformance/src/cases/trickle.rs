@@ -53,7 +53,7 @@ pub(super) fn fragment(session: &Session, ufrag: &str, pwd: &str, lines: &str) -
 }
 
 /// One more candidate under the credentials of the offer.
-fn more(session: &Session) -> Result<String, Halt> {
+pub(super) fn more(session: &Session) -> Result<String, Halt> {
     let (ufrag, pwd) = offered(session)?;
     Ok(fragment(session, &ufrag, &pwd, CANDIDATE))
 }

@@ -2,8 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use str0m::change::SdpOffer;
-
 use super::*;
 
 impl Client {
