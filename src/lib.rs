@@ -11,10 +11,11 @@
 //! | floor | module | what it is |
 //! |---|---|---|
 //! | roof | `main`, [`app`] | knows everyone, wires, drains |
-//! | roof | [`load`] | `tribune load`: a crowd of viewers, for measuring; of the house it knows `peer` and `wire` only |
+//! | roof | [`load`] | `tribune load`: a crowd of viewers, for measuring; of the house it knows `client`, `peer` and `wire` only |
 //! | 8 | [`config`] | file and environment → settings of each floor |
 //! | 7 | [`http`] | requests → commands; the only place with status codes |
 //! | 6 | [`control`] | streams, sessions, permissions |
+//! | 5 | [`client`] | asks any WHIP or WHEP endpoint over HTTP; knows nothing of this server |
 //! | 4 | [`net`] | sockets and threads; the last floor with media I/O |
 //! | 3 | [`media`] | one worker's state: tracks, fan-out, feedback; sans-I/O |
 //! | 2 | [`peer`] | one remote end: ICE, DTLS, SRTP; sans-I/O |
@@ -25,6 +26,7 @@
 //! are arguments.
 
 pub mod app;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod http;

@@ -140,7 +140,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             let _ = writeln!(io::stderr(), "tribune: {failure}");
             ExitCode::from(match failure {
-                Failure::Config(_) | Failure::Load(LoadError::Url(_)) => USAGE,
+                Failure::Config(_) | Failure::Load(LoadError::Endpoint(_)) => USAGE,
                 Failure::App(_) | Failure::Load(_) | Failure::Output(_) => IO,
             })
         }

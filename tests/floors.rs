@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first.
-const FLOORS: [&str; 12] =
-    ["metrics", "wire", "peer", "media", "net", "relay", "control", "http", "config", "load", "app", "main"];
+const FLOORS: [&str; 13] =
+    ["metrics", "wire", "peer", "media", "net", "client", "relay", "control", "http", "config", "load", "app", "main"];
 
 /// The index of a floor.
 fn floor(name: &str) -> Option<usize> {
@@ -113,7 +113,7 @@ fn no_floor_names_a_floor_above_it() {
 
 #[test]
 fn the_load_knows_of_the_server_only_what_any_client_shares_with_it() {
-    let allowed = ["load", "peer", "wire"];
+    let allowed = ["client", "load", "peer", "wire"];
     let files: Vec<_> = sources(&src().join("load"));
     assert!(files.len() > 5, "there are sources");
 

@@ -1,23 +1,29 @@
 //! `tribune load`: many viewers of one WHEP endpoint, real in everything that a server sees of them (HTTP, ICE, DTLS,
 //! SRTP, RTCP), so cheap that thousands fit in one process. It knows of this server no more than of any other one: only
-//! the lowest floors are shared.
+//! the lowest floors and the HTTP client are shared.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `options` | what the user wants |
 //! | `plan` | who joins and leaves, and when |
-//! | `door` | POST and DELETE over HTTP |
 //! | `offer` | offers and answers |
+//! | `link` | ICE, DTLS and RTCP of whoever is a client here (sans-I/O) |
 //! | `viewer`, `track` | one viewer; which packets came (sans-I/O) |
+//! | `presenter`, `stamp` | a stream of an exact shape, with the time in its packets (sans-I/O) |
+//! | `present` | the presenter's thread |
 //! | `thread`, `sockets` | media threads: a socket for each viewer |
-//! | `report` | what came of it |
+//! | `report`, `delay` | what came of it |
 
-mod door;
+mod delay;
+mod link;
 mod offer;
 mod options;
 mod plan;
+mod present;
+mod presenter;
 mod report;
 mod sockets;
+mod stamp;
 mod thread;
 mod track;
 mod viewer;
@@ -25,6 +31,8 @@ mod viewer;
 use std::io::{self, Write};
 
 pub use options::{EXAMPLES, Options};
+
+use crate::client::{AskError, EndpointError};
 
 /// Why a viewer was none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -38,6 +46,9 @@ enum Failure {
     /// No HTTP answer.
     #[error("no HTTP answer: {0}")]
     NoAnswer(String),
+    /// The presenter is not there: without it there is nothing to watch.
+    #[error("the presenter: {0}")]
+    Presenter(Box<Failure>),
     /// The answer is of no use.
     #[error("{0}")]
     Answer(String),
@@ -64,9 +75,9 @@ enum Failure {
 /// Why there was no load at all.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Not a URL that can be asked.
-    #[error("{0}: wanted http://HOST[:PORT]/PATH or https://…")]
-    Url(String),
+    /// Not something that can be asked.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     /// Every viewer has a socket.
     #[error("{viewers} viewers need {needed} open files, the system allows {allowed} (ulimit -n)")]
     Files {
@@ -83,9 +94,17 @@ pub enum LoadError {
     /// No certificate of our own.
     #[error(transparent)]
     Identity(#[from] crate::peer::dtls::DtlsError),
-    /// No TLS.
-    #[error("TLS: {0}")]
-    Tls(String),
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            // Explanations may differ from viewer to viewer; codes are counted.
+            AskError::Status { status, .. } => Self::Status(status),
+            AskError::NoAnswer(text) => Self::NoAnswer(text),
+            AskError::Foreign(text) => Self::Answer(text),
+        }
+    }
 }
 
 /// Joins, watches, leaves; shows progress on standard error and the result on standard output. True when every viewer

@@ -3,17 +3,48 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use super::presenter::CNAME;
 use crate::wire::sdp::{Codec, DtlsRole, Fingerprint, Hash, IceCredentials};
 
 /// An offer to receive one audio and one video track in every codec that the server could forward.
 pub(super) fn offer(ice: &IceCredentials, fingerprint: &Fingerprint, session_id: u64) -> String {
-    let mut text = format!(
-        "v=0\r\no=- {session_id} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
-         a=msid-semantic: WMS *\r\n"
-    );
-    section(&mut text, 0, "audio", &[AUDIO], ice, fingerprint);
-    section(&mut text, 1, "video", &VIDEO, ice, fingerprint);
+    let mut text = head(session_id, &[0, 1]);
+    section(&mut text, 0, "audio", "recvonly", &[AUDIO], (ice, fingerprint));
+    section(&mut text, 1, "video", "recvonly", &VIDEO, (ice, fingerprint));
     text
+}
+
+/// An offer to send VP8 under this name, and Opus if a name is given for it.
+pub(super) fn presentation(
+    ice: &IceCredentials,
+    fingerprint: &Fingerprint,
+    session_id: u64,
+    video: u32,
+    audio: Option<u32>,
+) -> String {
+    let mids: &[u8] = if audio.is_some() { &[0, 1] } else { &[0] };
+    let mut text = head(session_id, mids);
+    section(&mut text, 0, "video", "sendonly", &[SENT_VIDEO], (ice, fingerprint));
+    source(&mut text, video, "video");
+    if let Some(audio) = audio {
+        section(&mut text, 1, "audio", "sendonly", &[AUDIO], (ice, fingerprint));
+        source(&mut text, audio, "audio");
+    }
+    text
+}
+
+/// All before the first section.
+fn head(session_id: u64, mids: &[u8]) -> String {
+    let bundle: String = mids.iter().map(|mid| format!(" {mid}")).collect();
+    format!(
+        "v=0\r\no=- {session_id} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE{bundle}\r\n\
+         a=msid-semantic: WMS *\r\n"
+    )
+}
+
+/// Who sends what a section is about.
+fn source(text: &mut String, ssrc: u32, track: &str) {
+    let _ = write!(text, "a=msid:load {track}\r\na=ssrc:{ssrc} cname:{CNAME}\r\na=ssrc:{ssrc} msid:load {track}\r\n");
 }
 
 /// One `m=` section with its transport lines and codecs.
@@ -21,9 +52,9 @@ fn section(
     text: &mut String,
     mid: u8,
     kind: &str,
+    direction: &str,
     codecs: &[Offered],
-    ice: &IceCredentials,
-    fingerprint: &Fingerprint,
+    (ice, fingerprint): (&IceCredentials, &Fingerprint),
 ) {
     let types: Vec<String> = codecs.iter().flat_map(Offered::payload_types).map(|pt| pt.to_string()).collect();
     let hex: Vec<String> = fingerprint.value.iter().map(|byte| format!("{byte:02X}")).collect();
@@ -32,7 +63,7 @@ fn section(
         text,
         "m={kind} 9 UDP/TLS/RTP/SAVPF {}\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n\
          a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\na=fingerprint:sha-256 {}\r\na=setup:actpass\r\n\
-         a=mid:{mid}\r\na=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=recvonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\n",
+         a=mid:{mid}\r\na=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\na={direction}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n",
         types.join(" "),
         ice.ufrag,
         ice.pwd,
@@ -53,6 +84,8 @@ struct Offered {
     rtpmap: &'static str,
     /// Empty when there are no parameters.
     fmtp: &'static str,
+    /// Lost packets come back in a format of their own (RFC 4588).
+    resent: bool,
 }
 
 impl Offered {
@@ -61,7 +94,7 @@ impl Offered {
     }
 
     fn rtx(&self) -> Option<u8> {
-        self.is_video().then_some(self.payload_type + 1)
+        self.resent.then_some(self.payload_type + 1)
     }
 
     fn payload_types(&self) -> impl Iterator<Item = u8> {
@@ -74,10 +107,12 @@ impl Offered {
         if !self.fmtp.is_empty() {
             let _ = write!(text, "a=fmtp:{pt} {}\r\n", self.fmtp);
         }
-        if let Some(rtx) = self.rtx() {
+        if self.is_video() {
             for feedback in ["nack", "nack pli", "ccm fir"] {
                 let _ = write!(text, "a=rtcp-fb:{pt} {feedback}\r\n");
             }
+        }
+        if let Some(rtx) = self.rtx() {
             let _ = write!(text, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n");
         }
     }
@@ -176,11 +211,18 @@ fn candidate(value: &str) -> Option<SocketAddr> {
     (component == "1" && transport.eq_ignore_ascii_case("udp")).then_some(SocketAddr::new(address, port))
 }
 
+/// Of the video that a presenter sends.
+pub(super) const VIDEO_TYPE: u8 = 96;
+/// Of the audio that a presenter sends.
+pub(super) const AUDIO_TYPE: u8 = 126;
+/// A lost packet is sent again as it was.
+const SENT_VIDEO: Offered = Offered { resent: false, ..video(VIDEO_TYPE, Codec::Vp8, "VP8/90000", "") };
 const AUDIO: Offered = Offered {
-    payload_type: 126,
+    payload_type: AUDIO_TYPE,
     codec: Codec::Opus,
     rtpmap: "opus/48000/2",
     fmtp: "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1",
+    resent: false,
 };
 /// As browsers offer them: H.264 in every profile that encoders like to write.
 const VIDEO: [Offered; 9] = [
@@ -196,7 +238,7 @@ const VIDEO: [Offered; 9] = [
 ];
 
 const fn video(payload_type: u8, codec: Codec, rtpmap: &'static str, fmtp: &'static str) -> Offered {
-    Offered { payload_type, codec, rtpmap, fmtp }
+    Offered { payload_type, codec, rtpmap, fmtp, resent: true }
 }
 
 #[cfg(test)]
@@ -246,6 +288,30 @@ mod tests {
         for format in negotiated.sections.iter().flat_map(|section| &section.formats) {
             assert_eq!(carries(format.payload_type), Some(Carries::Media(format.codec)), "{format:?}");
             assert_eq!(format.rtx.map(carries), format.rtx.map(|_| Some(Carries::Rtx(format.payload_type))));
+        }
+    }
+
+    #[test]
+    fn a_presentation_is_accepted_with_the_names_of_its_sources() {
+        let theirs = credentials("serv");
+        let candidates = ["192.0.2.1:8080".parse().expect("good")];
+        let local = Local {
+            ice: &theirs,
+            fingerprint: &hash(9),
+            candidates: &candidates,
+            session_id: 1,
+            msid: "talk",
+            audio: Source { ssrc: 1, rtx: None },
+            video: Source { ssrc: 2, rtx: Some(3) },
+        };
+
+        for audio in [None, Some(8)] {
+            let parsed = Offer::parse(&presentation(&credentials("load"), &hash(7), 42, 7, audio)).expect("an offer");
+            let negotiated = sdp::answer_presenter(&parsed, &local).expect("an answer");
+
+            let types: Vec<_> = negotiated.sections.iter().map(|section| section.formats[0].payload_type).collect();
+            assert_eq!(types, [VIDEO_TYPE, AUDIO_TYPE][..1 + usize::from(audio.is_some())]);
+            assert!(Answer::parse(&negotiated.answer).is_ok());
         }
     }
 

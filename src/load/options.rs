@@ -4,15 +4,36 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::presenter::Shape;
+
 /// Watch a stream as many viewers, and measure what they get
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// The WHEP endpoint, http:// or https://
-    #[arg(long, value_name = "URL")]
-    pub whep: String,
-    /// Sent as `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "URL", required_unless_present = "whip")]
+    pub whep: Option<String>,
+    /// Sent to the WHEP endpoint as `Authorization: Bearer TOKEN`
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// Present, too: a stream of an exact shape, whose packets tell how long they were on their way; without --whep
+    /// nothing else
+    #[arg(long, value_name = "URL")]
+    pub whip: Option<String>,
+    /// Sent to the WHIP endpoint as `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "TOKEN", requires = "whip")]
+    pub whip_token: Option<String>,
+    /// Video of --whip, in kbit/s: packets of 1150 bytes, key frames four times as large as other pictures
+    #[arg(long, value_name = "KBIT/S", default_value_t = 2_500, requires = "whip", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub bitrate: u32,
+    /// Pictures a second of --whip
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "whip", value_parser = clap::value_parser!(u32).range(1..=240))]
+    pub fps: u32,
+    /// Seconds between key frames of --whip
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, requires = "whip", value_parser = positive)]
+    pub keyframe_interval: f64,
+    /// No audio (50 packets a second) with --whip
+    #[arg(long, requires = "whip")]
+    pub no_audio: bool,
     /// How many; with --stay the most at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub viewers: u32,
@@ -31,7 +52,8 @@ pub struct Options {
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Decrypt everything for every K-th viewer only; for the others what comes after the first key frame is counted
+    /// Only every K-th viewer reads everything; for the others the kernel drops media after the first key frame, so that
+    /// thousands can be carried. Rates are then estimated for all, loss and delay are those of the ones that read
     #[arg(long, value_name = "1/K", default_value = "1/1", value_parser = sample)]
     pub sample: u32,
     /// Ask for lost packets as browsers do; by default a lost packet stays lost and is counted
@@ -57,6 +79,16 @@ impl Options {
     /// How long a viewer stays, when viewers come and go.
     pub(super) fn stay(&self) -> Option<Duration> {
         self.stay.map(Duration::from_secs_f64)
+    }
+
+    /// What is presented.
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            bitrate: u64::from(self.bitrate) * 1_000,
+            fps: self.fps,
+            keyframes: Duration::from_secs_f64(self.keyframe_interval),
+            audio: !self.no_audio,
+        }
     }
 
     /// How long to watch, or to come and go.
@@ -93,6 +125,8 @@ Examples:
   tribune load --whep https://example.org/whep/live --token T --viewers 2000 --joins-per-second 50 --sample 1/20
   tribune load --whep http://localhost:8080/whep/live --viewers 100 --joins-per-second 20 --stay 3 --seconds 60 \\
                --abrupt 0.3                        viewers come and go, three in ten without a word
+  tribune load --whip http://localhost:8080/whip/live --whip-token T --whep http://localhost:8080/whep/live \\
+               --viewers 500                       presents, too: 2.5 Mbit/s of video and audio, and times its packets
 
 Every viewer has a UDP socket of its own and speaks ICE, DTLS and SRTP. Progress is on standard error.
 Exit codes: 0 every viewer joined and got media, 1 not every one, 64 wrong usage, 74 the system refuses.";
@@ -113,8 +147,14 @@ mod tests {
     #[test]
     fn those_that_vanish_are_spread_evenly() {
         let options = |abrupt| Options {
-            whep: String::new(),
+            whep: None,
             token: None,
+            whip: None,
+            whip_token: None,
+            bitrate: 1,
+            fps: 1,
+            keyframe_interval: 1.0,
+            no_audio: false,
             viewers: 1,
             seconds: 1,
             joins_per_second: None,

@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::Uri;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::door::Door;
-use super::offer::{Answer, offer};
+use super::delay::Delays;
+use super::link::CONNECT_WITHIN;
+use super::offer::{Answer, offer, presentation};
+use super::present::Presenting;
+use super::presenter::{Presenter, Sent, Ssrcs};
 use super::report::{Flow, Report, Tally};
 use super::sockets;
 use super::thread::{MediaThread, Newcomer, Watching};
 use super::track::Counts;
 use super::viewer::{Habits, Viewer};
 use super::{Failure, LoadError, Options};
+use crate::client::{Admitted, AskError, Endpoint, Url};
 use crate::peer::dtls::Identity;
 use crate::wire::sdp::IceCredentials;
 
@@ -27,8 +30,13 @@ pub(super) fn run(options: &Options) -> Result<Report, LoadError> {
     sockets::allow(options.viewers as usize)?;
     let identity = Arc::new(Identity::generate()?);
     let start = |number: u32| MediaThread::start(&format!("load {number}"), Arc::clone(&identity));
+    let endpoint = |url: &Option<String>, token: &Option<String>| {
+        url.as_ref().map(|url| Endpoint::new(url, token.as_deref(), options.insecure)).transpose()
+    };
     let plan = Arc::new(Plan {
-        door: Door::new(options)?,
+        whep: endpoint(&options.whep, &options.token)?,
+        whip: endpoint(&options.whip, &options.whip_token)?,
+        presenting: Mutex::default(),
         threads: (0..options.threads).map(start).collect::<io::Result<_>>()?,
         entering: Arc::new(Semaphore::new(options.parallel as usize)),
         identity,
@@ -42,21 +50,28 @@ pub(super) fn run(options: &Options) -> Result<Report, LoadError> {
     Ok(runtime.block_on(async {
         let progress = tokio::spawn(progress(Arc::clone(&plan)));
         let signal = tokio::spawn(stop_at_signal(Arc::clone(&plan)));
-        let (joining, flow) = match options.stay() {
-            None => watch_together(&plan).await,
-            Some(stay) => come_and_go(&plan, stay).await,
+        let presented = plan.present().await;
+        let (joining, flow) = match (&presented, options.stay()) {
+            (Err(_), _) => (Duration::ZERO, Flow::default()),
+            (Ok(_), None) => watch_together(&plan).await,
+            (Ok(_), Some(stay)) => come_and_go(&plan, stay).await,
         };
         progress.abort();
+        let presenter = plan.stop_presenting(presented).await;
         signal.abort();
         let tally = std::mem::take(&mut *plan.tally());
-        Report { viewers: options.viewers.into(), joining, flow, tally }
+        Report { viewers: plan.viewers().into(), joining, flow, tally, delays: plan.delays(), presenter }
     }))
 }
 
 /// What all tasks share.
 struct Plan {
     options: Options,
-    door: Door,
+    /// Where viewers are let in; without it there are none.
+    whep: Option<Endpoint>,
+    /// Where the presenter is let in.
+    whip: Option<Endpoint>,
+    presenting: Mutex<Option<Presenting>>,
     identity: Arc<Identity>,
     threads: Vec<MediaThread>,
     /// Those who are joining or leaving hold a permit.
@@ -71,14 +86,14 @@ struct Plan {
 /// A viewer that is connected.
 struct Seated {
     id: u64,
-    session: Option<Uri>,
+    session: Option<Url>,
 }
 
 /// All join, watch together, and leave.
 async fn watch_together(plan: &Arc<Plan>) -> (Duration, Flow) {
     let began = Instant::now();
     let mut joining = JoinSet::new();
-    for number in 0..plan.options.viewers {
+    for number in 0..plan.viewers() {
         plan.pause(began + plan.options.pace() * number).await;
         let Ok(permit) = Arc::clone(&plan.entering).acquire_owned().await else { break };
         if plan.is_stopped() {
@@ -123,7 +138,7 @@ async fn come_and_go(plan: &Arc<Plan>, stay: Duration) -> (Duration, Flow) {
     let crowd = Arc::new(Semaphore::new(plan.options.viewers as usize));
     let mut visits = JoinSet::new();
     let mut next = began;
-    while Instant::now() < end && !plan.is_stopped() {
+    while plan.whep.is_some() && Instant::now() < end && !plan.is_stopped() {
         plan.pause(next.min(end)).await;
         let Ok(permit) = Arc::clone(&crowd).acquire_owned().await else { break };
         let now = Instant::now();
@@ -163,7 +178,7 @@ impl Plan {
                 self.thread(id).close(id).await;
                 if let Some(session) = session {
                     // It has failed already; that it cannot even say goodbye adds nothing.
-                    let _ = self.door.exit(&session).await;
+                    let _ = self.goodbye(&session).await;
                 }
                 None
             }
@@ -171,10 +186,10 @@ impl Plan {
     }
 
     /// A viewer with how often it had to come back, or why not and what is to be cleared away.
-    async fn try_join(&self, id: u64) -> Result<(Seated, u64), (Failure, Option<Uri>)> {
+    async fn try_join(&self, id: u64) -> Result<(Seated, u64), (Failure, Option<Url>)> {
         let local = credentials();
         let offer = offer(&local, self.identity.fingerprint(), random() >> 2);
-        let admitted = self.door.enter(offer).await.map_err(|failure| (failure, None))?;
+        let (admitted, retries) = self.enter(offer).await.map_err(|failure| (failure.into(), None))?;
         let session = admitted.session;
         let fail = |failure| (failure, session.clone());
 
@@ -182,15 +197,93 @@ impl Plan {
         let remote =
             answer.best_candidate(admitted.peer).ok_or_else(|| fail(Failure::Answer("no candidate".into())))?;
         let socket = sockets::open(remote).map_err(|error| fail(Failure::Socket(error.kind().to_string())))?;
-        let habits = Habits { decrypts: id.is_multiple_of(self.options.sample.into()), nacks: self.options.nack };
-        let viewer = Viewer::new(&local, answer, remote, habits, random(), admitted.asked, Instant::now());
+        let habits = Habits { listens: (id - 1).is_multiple_of(self.options.sample.into()), nacks: self.options.nack };
+        let viewer =
+            Viewer::new(&local, answer, remote, habits, random(), CONNECT_WITHIN, admitted.asked, Instant::now());
         let (connected, news) = oneshot::channel();
         self.thread(id).join(Newcomer { id, viewer, socket, connected }).await;
         match news.await {
-            Ok(Ok(())) => Ok((Seated { id, session }, admitted.retries)),
+            Ok(Ok(())) => Ok((Seated { id, session }, retries)),
             Ok(Err(failure)) => Err(fail(failure)),
             Err(_) => Err(fail(Failure::Socket("its thread ended".into()))),
         }
+    }
+
+    /// Asks for a session; comes back when the server says "later", a few times. Says how often.
+    async fn enter(&self, offer: String) -> Result<(Admitted, u64), AskError> {
+        let mut retries = 0;
+        loop {
+            let endpoint = self.whep.as_ref().ok_or_else(|| AskError::Foreign("no WHEP endpoint".into()))?;
+            match endpoint.post(offer.clone()).await {
+                Ok(admitted) => return Ok((admitted, retries)),
+                Err(AskError::Status { status: 409 | 429 | 503, retry_after, .. }) if retries < RETRIES => {
+                    retries += 1;
+                    self.pause(Instant::now() + later(retry_after)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn goodbye(&self, session: &Url) -> Result<(), AskError> {
+        match &self.whep {
+            Some(endpoint) => endpoint.delete(session).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Begins to present, if that is wanted.
+    async fn present(&self) -> Result<Option<Url>, Failure> {
+        let Some(endpoint) = &self.whip else {
+            return Ok(None);
+        };
+        let (local, shape) = (credentials(), self.options.shape());
+        let ssrcs = Ssrcs { video: random() as u32, audio: random() as u32 };
+        let audio = shape.audio.then_some(ssrcs.audio);
+        let offer = presentation(&local, self.identity.fingerprint(), random() >> 2, ssrcs.video, audio);
+        let admitted = endpoint.post(offer).await?;
+        let answer = Answer::parse(&admitted.answer).map_err(|lacks| Failure::Answer(lacks.to_string()))?;
+        let remote = answer.best_candidate(admitted.peer).ok_or_else(|| Failure::Answer("no candidate".into()))?;
+        let no_socket = |error: io::Error| Failure::Socket(error.kind().to_string());
+        let socket = sockets::open(remote).map_err(no_socket)?;
+        let presenter = Presenter::new(&local, answer, remote, (shape, ssrcs), random(), Instant::now());
+        let started = Presenting::start(presenter, socket, Arc::clone(&self.identity));
+        let (presenting, news) = started.map_err(no_socket)?;
+        *self.presenting.lock().unwrap_or_else(PoisonError::into_inner) = Some(presenting);
+        news.await.unwrap_or_else(|_| Err(Failure::Socket("its thread ended".into())))?;
+        Ok(admitted.session)
+    }
+
+    /// Ends the presentation, politely; says what it was.
+    async fn stop_presenting(&self, presented: Result<Option<Url>, Failure>) -> Option<Sent> {
+        let session = match presented {
+            Ok(session) => session,
+            Err(failure) => {
+                self.tally().failed(Failure::Presenter(Box::new(failure)));
+                None
+            }
+        };
+        let presenting = self.presenting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let sent = presenting.sent();
+        drop(presenting);
+        if let (Some(endpoint), Some(session)) = (&self.whip, session)
+            && let Err(error) = endpoint.delete(&session).await
+        {
+            self.tally().failed(error.into());
+        }
+        Some(sent)
+    }
+
+    /// How many are wanted.
+    fn viewers(&self) -> u32 {
+        if self.whep.is_some() { self.options.viewers } else { 0 }
+    }
+
+    /// Of all threads.
+    fn delays(&self) -> Delays {
+        let mut sum = Delays::default();
+        self.threads.iter().for_each(|thread| sum.add(&thread.meter.delays()));
+        sum
     }
 
     /// What comes from now on is not counted.
@@ -204,7 +297,7 @@ impl Plan {
     async fn leave(&self, viewer: Seated) {
         let number = self.leavers.fetch_add(1, Ordering::Relaxed);
         let goodbye = match viewer.session {
-            Some(session) if !self.options.is_abrupt(number) => Some(self.door.exit(&session).await),
+            Some(session) if !self.options.is_abrupt(number) => Some(self.goodbye(&session).await),
             _ => None,
         };
         self.thread(viewer.id).close(viewer.id).await;
@@ -212,8 +305,8 @@ impl Plan {
         match goodbye {
             None => tally.vanished += 1,
             Some(Ok(())) => tally.leaves += 1,
-            Some(Err(Failure::Status(status))) => tally.failed(Failure::Goodbye(status)),
-            Some(Err(failure)) => tally.failed(failure),
+            Some(Err(AskError::Status { status, .. })) => tally.failed(Failure::Goodbye(status)),
+            Some(Err(error)) => tally.failed(error.into()),
         }
     }
 
@@ -271,7 +364,7 @@ async fn progress(plan: Arc<Plan>) {
         let line = {
             let tally = plan.tally();
             format!(
-                "{:5.0} s  {} viewers  {} joined  {} left  {} failed  {:.0} packets/s  {:.1} Mbit/s  {} lost",
+                "{:5.0} s  {} viewers  {} joined  {} left  {} failed  {:.0} packets/s  {:.1} Mbit/s  {} lost{}",
                 flow.time.as_secs_f64(),
                 watching.viewers,
                 tally.joins,
@@ -280,6 +373,7 @@ async fn progress(plan: Arc<Plan>) {
                 (flow.packets - before.packets) as f64 / seconds,
                 (flow.bytes - before.bytes) as f64 * 8e-6 / seconds,
                 tally.lost() + watching.counts.lost,
+                if plan.options.sample > 1 { "  (of those that read)" } else { "" },
             )
         };
         // Nobody may be reading; the result counts.
@@ -310,5 +404,16 @@ fn random() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
+/// When to come back: what the server says, within reason.
+fn later(asked_for: Option<Duration>) -> Duration {
+    asked_for.unwrap_or(MIN_LATER).clamp(MIN_LATER, MAX_LATER)
+}
+
+/// How often one viewer comes back.
+const RETRIES: u64 = 5;
+/// Also when the server does not say.
+const MIN_LATER: Duration = Duration::from_secs(1);
+/// A load that stands still measures nothing.
+const MAX_LATER: Duration = Duration::from_secs(10);
 /// What shells say of a program that ended by SIGINT.
 const INTERRUPTED: i32 = 130;

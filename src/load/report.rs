@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::delay::{Delays, Histogram};
+use super::presenter::Sent;
 use super::thread::Outcome;
 use super::track::Counts;
 use crate::peer::srtp::Profile;
@@ -30,6 +32,8 @@ pub(super) struct Tally {
     first_packet: Vec<Duration>,
     first_keyframe: Vec<Duration>,
     gcm: u64,
+    /// Viewers that counted packets.
+    listened: u64,
     /// Of the viewers that have left.
     counts: Counts,
     retransmissions: u64,
@@ -55,6 +59,7 @@ impl Tally {
     pub(super) fn ended(&mut self, outcome: Outcome) {
         let Outcome { seen, overflowed } = outcome;
         self.present = self.present.saturating_sub(1);
+        self.listened += u64::from(seen.listened);
         self.counts.add(&seen.counts);
         self.retransmissions += seen.retransmissions;
         self.undecryptable += seen.undecryptable;
@@ -103,12 +108,17 @@ pub(super) struct Report {
     pub(super) flow: Flow,
     /// Everything else.
     pub(super) tally: Tally,
+    /// Of packets that say when they were sent.
+    pub(super) delays: Delays,
+    /// What the presenter did, if we had one.
+    pub(super) presenter: Option<Sent>,
 }
 
 impl Report {
     /// Every viewer joined and got media.
     pub(super) fn is_good(&self) -> bool {
-        self.tally.failures() == 0 && self.tally.joins > 0
+        let presented = self.presenter.as_ref().is_none_or(|sent| sent.failure.is_none() && sent.packets > 0);
+        presented && self.tally.failures() == 0 && (self.tally.joins > 0 || self.viewers == 0)
     }
 
     /// One object.
@@ -129,6 +139,7 @@ impl Report {
             "connected_ms": Distribution::of(&self.tally.connected).json(),
             "first_packet_ms": Distribution::of(&self.tally.first_packet).json(),
             "first_keyframe_ms": Distribution::of(&self.tally.first_keyframe).json(),
+            "viewers_sampled": self.tally.listened,
             "aes_gcm": self.tally.gcm,
             "seconds": self.flow.time.as_secs_f64(),
             "packets_per_second": self.packets_per_second(),
@@ -141,6 +152,12 @@ impl Report {
             "packets_undecryptable": self.tally.undecryptable,
             "retransmissions": self.tally.retransmissions,
             "gaps": counts.gaps,
+            "delay_ms": {
+                "delta": of_histogram(&self.delays.delta).json(),
+                "keyframe": of_histogram(&self.delays.keyframe).json(),
+                "audio": of_histogram(&self.delays.audio).json(),
+            },
+            "presenter": self.presenter.as_ref().map(of_presenter),
         })
     }
 
@@ -177,6 +194,20 @@ impl Report {
         line("twice, late", format!("{}, {}", counts.duplicates, counts.reordered));
         line("not decryptable", self.tally.undecryptable.to_string());
         line("retransmissions", self.tally.retransmissions.to_string());
+        let Delays { delta, keyframe, audio } = &self.delays;
+        for (name, delays) in [("delay, pictures", delta), ("delay, key frames", keyframe), ("delay, audio", audio)] {
+            if delays.count() > 0 {
+                line(name, format!("{}; {} packets", of_histogram(delays), delays.count()));
+            }
+        }
+        if let Some(sent) = &self.presenter {
+            let Sent { packets, frames, keyframes, plis, nacks, resent, lost, failure } = sent;
+            line("presented", format!("{packets} packets, {frames} pictures, {keyframes} key frames; {lost} lost"));
+            line("asked of the presenter", format!("{plis} key frames, {nacks} packets ({resent} sent again)"));
+            if let Some(failure) = failure {
+                line("", format!("it ended: {failure}"));
+            }
+        }
         table
     }
 
@@ -185,12 +216,36 @@ impl Report {
     }
 
     fn packets_per_second(&self) -> f64 {
-        per_second(self.flow.packets, self.flow.time)
+        self.for_all(per_second(self.flow.packets, self.flow.time))
     }
 
     fn megabits_per_second(&self) -> f64 {
-        per_second(self.flow.bytes * 8, self.flow.time) / 1e6
+        self.for_all(per_second(self.flow.bytes * 8, self.flow.time) / 1e6)
     }
+
+    /// What those who count got, as if all had counted.
+    fn for_all(&self, rate: f64) -> f64 {
+        if self.tally.listened == 0 { rate } else { rate * self.tally.joins as f64 / self.tally.listened as f64 }
+    }
+}
+
+fn of_presenter(sent: &Sent) -> Value {
+    json!({
+        "packets": sent.packets,
+        "frames": sent.frames,
+        "keyframes": sent.keyframes,
+        "packets_lost": sent.lost,
+        "keyframes_requested": sent.plis,
+        "packets_requested": sent.nacks,
+        "packets_resent": sent.resent,
+        "failure": sent.failure.as_ref().map(ToString::to_string),
+    })
+}
+
+fn of_histogram(times: &Histogram) -> Distribution {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let at = |percent| times.percentile(percent).map(ms);
+    Distribution((|| Some([at(50)?, at(95)?, at(99)?, ms(times.max())]))())
 }
 
 fn per_second(count: u64, time: Duration) -> f64 {
@@ -255,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_good_end_is_one_where_everybody_got_something() {
-        let mut report = Report::default();
+        let mut report = Report { viewers: 1, ..Report::default() };
         assert!(!report.is_good(), "nobody came");
 
         report.tally.joined(0);

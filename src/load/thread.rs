@@ -17,9 +17,11 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Failure;
+use super::delay::Delays;
 use super::sockets;
+use super::stamp::Delay;
 use super::track::Counts;
-use super::viewer::{Seen, Viewer};
+use super::viewer::{Moment, Seen, Viewer};
 use crate::peer::dtls::Identity;
 use crate::wire::Protocol;
 
@@ -67,6 +69,7 @@ pub(super) struct Meter {
     pub(super) bytes: AtomicU64,
     /// Of the viewers that are there now; renewed every second.
     watching: Mutex<Watching>,
+    delays: Mutex<Delays>,
 }
 
 /// The viewers that are there.
@@ -107,6 +110,7 @@ impl MediaThread {
             timers: BinaryHeap::new(),
             buffers: Buffers::new(),
             out: Vec::new(),
+            delays: Vec::new(),
             metered_at: Instant::now(),
             drops: (Instant::now(), HashMap::new()),
         };
@@ -161,6 +165,11 @@ impl Meter {
     pub(super) fn watching(&self) -> Watching {
         *self.watching.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// How long packets were on their way, as far as viewers can tell.
+    pub(super) fn delays(&self) -> Delays {
+        self.delays.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The state of a thread.
@@ -175,6 +184,8 @@ struct Room {
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     buffers: Buffers,
     out: Vec<BytesMut>,
+    /// Of the batch that is being read.
+    delays: Vec<Delay>,
     metered_at: Instant,
     /// See [`sockets::drops`], and when it was read.
     drops: (Instant, HashMap<u16, u64>),
@@ -188,6 +199,8 @@ struct Seat {
     /// Its entry in the timers.
     armed: Option<Instant>,
     connected: Option<oneshot::Sender<Result<(), Failure>>>,
+    /// Media is kept out by the kernel.
+    is_deaf: bool,
 }
 
 impl Room {
@@ -244,7 +257,7 @@ impl Room {
         });
         match state {
             Ok(state) => {
-                let seat = Seat { viewer, socket, state, armed: None, connected: Some(connected) };
+                let seat = Seat { viewer, socket, state, armed: None, connected: Some(connected), is_deaf: false };
                 self.seats.insert(id, seat);
                 self.tend(id, Instant::now());
             }
@@ -319,18 +332,30 @@ impl Room {
         let count = seat.state.recv(UdpSockRef::from(&seat.socket), &mut slices, metas).unwrap_or(0);
         let now = Instant::now();
         let (mut packets, mut octets) = (0, 0);
+        let is_counted = seat.viewer.habits().listens;
+        self.delays.clear();
         for (buffer, meta) in bytes.iter_mut().zip(metas).take(count) {
+            let at = Moment { now, wall: meta.timestamp };
             let received = buffer.get_mut(..meta.len).unwrap_or_default();
             for datagram in received.chunks_mut(meta.stride.max(1)) {
-                if Protocol::of(datagram) == Some(Protocol::Rtp) {
+                if is_counted && Protocol::of(datagram) == Some(Protocol::Rtp) {
                     packets += 1;
                     octets += datagram.len() as u64;
                 }
-                seat.viewer.receive(&self.identity, datagram, now, &mut self.out);
+                self.delays.extend(seat.viewer.receive(&self.identity, datagram, at, &mut self.out));
             }
         }
         self.meter.packets.fetch_add(packets, Ordering::Relaxed);
         self.meter.bytes.fetch_add(octets, Ordering::Relaxed);
+        if !self.delays.is_empty() {
+            let mut delays = self.meter.delays.lock().unwrap_or_else(PoisonError::into_inner);
+            self.delays.drain(..).for_each(|delay| delays.record(delay));
+        }
+        if !is_counted && !seat.is_deaf && seat.viewer.has_seen_a_keyframe() {
+            // Where the kernel has no filters it goes on reading what it does not count.
+            let _ = sockets::deafen(&seat.socket);
+            seat.is_deaf = true;
+        }
         self.tend(id, now);
     }
 

@@ -1,9 +1,12 @@
+use super::super::link::{CONNECT_WITHIN, SILENCE};
 use super::*;
 use crate::peer::ice::{Checked, Ice, Path};
-use crate::peer::srtp::RtpSealer;
+use crate::peer::srtp::{RtcpSealer, RtpSealer};
 use crate::peer::{Event, Peer};
 use crate::wire::rtcp::write_sender_report;
-use crate::wire::sdp::Fingerprint;
+use crate::wire::sdp::{DtlsRole, Fingerprint};
+use crate::wire::stun::{Check, Class, Key, Message};
+use crate::wire::{Protocol, stun};
 
 /// A viewer and the server's end of it, in virtual time.
 struct Pair {
@@ -28,21 +31,36 @@ const DELTA: &[u8] = &[0x10, 0x01, 1, 2];
 impl Pair {
     /// `dtls` is the viewer's part.
     fn new(dtls: DtlsRole, habits: Habits) -> Self {
-        let now = Instant::now();
         let identity = Identity::generate().expect("a certificate");
+        let expected = identity.fingerprint().clone();
+        Self::expecting(expected, identity, dtls, habits)
+    }
+
+    /// The viewer expects this fingerprint.
+    fn expecting(expected: Fingerprint, identity: Identity, dtls: DtlsRole, habits: Habits) -> Self {
+        let now = Instant::now();
         let client = IceCredentials { ufrag: "load".into(), pwd: "load-password-of-24-chars".into() };
         let server = IceCredentials { ufrag: "serv".into(), pwd: "serv-password-of-24-chars".into() };
         let fingerprints: Vec<Fingerprint> = vec![identity.fingerprint().clone()];
         let theirs = if dtls == DtlsRole::Client { DtlsRole::Server } else { DtlsRole::Client };
         let answer = Answer {
             ice: server.clone(),
-            fingerprints: fingerprints.clone(),
+            fingerprints: vec![expected],
             dtls,
             candidates: vec![SERVER.parse().expect("good")],
         };
         Self {
             now,
-            viewer: Viewer::new(&client, answer, SERVER.parse().expect("good"), habits, 7 << 32, now, now),
+            viewer: Viewer::new(
+                &client,
+                answer,
+                SERVER.parse().expect("good"),
+                habits,
+                7 << 32,
+                CONNECT_WITHIN,
+                now,
+                now,
+            ),
             server: Peer::new(Ice::new(&server, &client), theirs, fingerprints),
             identity,
             sealer: None,
@@ -77,7 +95,8 @@ impl Pair {
                 }
             }
             for mut datagram in down {
-                self.viewer.receive(&self.identity, &mut datagram, self.now, &mut up);
+                let at = Moment { now: self.now, wall: None };
+                self.viewer.receive(&self.identity, &mut datagram, at, &mut up);
             }
         }
     }
@@ -123,7 +142,8 @@ impl Pair {
     }
 
     fn deliver(&mut self, mut datagram: Vec<u8>) {
-        self.viewer.receive(&self.identity, &mut datagram, self.now, &mut Vec::new());
+        let at = Moment { now: self.now, wall: None };
+        self.viewer.receive(&self.identity, &mut datagram, at, &mut Vec::new());
     }
 
     fn send(&mut self, payload_type: u8, ssrc: u32, sequence: u16, payload: &[u8]) {
@@ -132,7 +152,7 @@ impl Pair {
     }
 }
 
-const PLAIN: Habits = Habits { decrypts: true, nacks: false };
+const PLAIN: Habits = Habits { listens: true, nacks: false };
 
 #[test]
 fn a_viewer_connects_in_either_part_of_the_handshake() {
@@ -142,8 +162,8 @@ fn a_viewer_connects_in_either_part_of_the_handshake() {
         pair.exchange(|_| false);
 
         assert!(pair.viewer.is_live() && pair.server.is_live(), "{role:?}");
-        assert_eq!(pair.viewer.seen().profile, Some(Profile::AesGcm));
-        assert_eq!(pair.viewer.seen().connected, Some(Duration::ZERO));
+        assert_eq!(pair.viewer.seen.profile, Some(Profile::AesGcm));
+        assert_eq!(pair.viewer.seen.connected, Some(Duration::ZERO));
     }
 }
 
@@ -172,7 +192,7 @@ fn a_lost_check_and_a_lost_hello_are_sent_again() {
 
     assert!(pair.viewer.is_live());
     assert_eq!((lost_checks, lost_hellos), (2, 1));
-    assert!(pair.viewer.seen().connected < Some(Duration::from_secs(1)), "{:?}", pair.viewer.seen().connected);
+    assert!(pair.viewer.seen.connected < Some(Duration::from_secs(1)), "{:?}", pair.viewer.seen.connected);
 }
 
 #[test]
@@ -191,10 +211,9 @@ fn nobody_there_is_noticed() {
 
 #[test]
 fn another_certificate_is_refused() {
-    let mut pair = Pair::new(DtlsRole::Client, PLAIN);
-    if let Phase::Checking { answer, .. } = &mut pair.viewer.phase {
-        answer.fingerprints = vec![Fingerprint { hash: crate::wire::sdp::Hash::Sha256, value: vec![0; 32] }];
-    }
+    let another = Fingerprint { hash: crate::wire::sdp::Hash::Sha256, value: vec![0; 32] };
+    let identity = Identity::generate().expect("a certificate");
+    let mut pair = Pair::expecting(another, identity, DtlsRole::Client, PLAIN);
 
     pair.exchange(|_| false);
 
@@ -221,13 +240,13 @@ fn packets_are_counted_and_the_first_of_each_kind_is_timed() {
     assert_eq!(seen.counts, Counts { packets: 5, lost: 1, duplicates: 1, reordered: 0, gaps: 1 });
     assert_eq!(seen.undecryptable, 0);
     pair.send(VP8, 2, 600, DELTA);
-    assert_eq!(pair.viewer.seen().counts.packets, 5, "nothing counts after the end");
+    assert_eq!(pair.viewer.counts().packets, 5, "nothing counts after the end");
 }
 
 #[test]
-fn those_that_are_not_sampled_read_headers_once_they_have_a_key_frame() {
-    for (decrypts, expected) in [(true, 1), (false, 0)] {
-        let mut pair = Pair::live(Habits { decrypts, nacks: false });
+fn those_that_do_not_listen_are_content_with_a_key_frame() {
+    for (listens, undecryptable, packets) in [(true, 1, 2), (false, 0, 0)] {
+        let mut pair = Pair::live(Habits { listens, nacks: false });
         pair.send(VP8, 2, 1, KEYFRAME);
         let mut forged = pair.packet(VP8, 2, 2, DELTA);
         if let Some(last) = forged.last_mut() {
@@ -236,9 +255,9 @@ fn those_that_are_not_sampled_read_headers_once_they_have_a_key_frame() {
 
         pair.deliver(forged);
 
-        assert_eq!(pair.viewer.seen().undecryptable, expected);
-        assert_eq!(pair.viewer.counts().packets, 2);
-        assert!(pair.viewer.seen().first_keyframe.is_some());
+        assert_eq!(pair.viewer.seen.undecryptable, undecryptable);
+        assert_eq!(pair.viewer.counts().packets, packets);
+        assert!(pair.viewer.seen.first_keyframe.is_some());
     }
 }
 
@@ -271,7 +290,7 @@ fn a_viewer_reports_every_second_and_keeps_its_consent() {
 #[test]
 fn lost_packets_are_asked_for_only_when_wanted() {
     for (nacks, expected) in [(true, vec![11]), (false, vec![])] {
-        let mut pair = Pair::live(Habits { decrypts: true, nacks });
+        let mut pair = Pair::live(Habits { listens: true, nacks });
         pair.send(VP8, 2, 10, KEYFRAME);
         pair.send(VP8, 2, 12, DELTA);
 
@@ -289,7 +308,7 @@ fn lost_packets_are_asked_for_only_when_wanted() {
         assert_eq!(asked, expected);
         if nacks {
             pair.send(VP8 + 1, 3, 1, &[0, 11, 0x10, 0x01]);
-            let seen = pair.viewer.seen();
+            let seen = Seen { counts: pair.viewer.counts(), ..pair.viewer.seen.clone() };
             assert_eq!((seen.retransmissions, seen.counts.lost), (1, 0));
         }
     }
@@ -306,12 +325,13 @@ fn goodbye_and_silence_are_told_apart() {
     assert_eq!(closed.viewer.failure(), Some(&Failure::Closed));
 
     let mut silent = Pair::live(PLAIN);
+    let heard_at = silent.now;
     while silent.viewer.failure().is_none() {
         silent.wait();
         silent.exchange(|_| true);
     }
     assert_eq!(silent.viewer.failure(), Some(&Failure::Silent));
-    assert_eq!(silent.now, silent.viewer.last_heard + SILENCE);
+    assert_eq!(silent.now, heard_at + SILENCE);
 }
 
 #[test]
@@ -347,7 +367,8 @@ fn a_server_that_checks_is_answered() {
     stun::write_check(&mut datagram, &check, &key);
     let mut out = Vec::new();
 
-    pair.viewer.receive(&pair.identity, &mut datagram, pair.now, &mut out);
+    let at = Moment { now: pair.now, wall: None };
+    pair.viewer.receive(&pair.identity, &mut datagram, at, &mut out);
 
     let reply = Message::parse(&out[0]).expect("a message");
     assert_eq!((reply.class, reply.transaction, reply.mapped), (Class::Success, [9; 12], SERVER.parse().ok()));
