@@ -1,6 +1,8 @@
 //! Bytes ↔ values. Pure: no socket, clock, random source or global.
 
+pub mod descriptor;
 pub mod keyframe;
+pub mod picture;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -4,10 +4,12 @@
 //! row of calls. What we must know to write them is counted by [`Statistics`] (reports), [`Losses`] (NACK) and
 //! [`Arrivals`] (transport-wide feedback).
 
+mod arrived;
 mod feedback;
 mod report;
 mod twcc;
 
+pub use arrived::read_transport_cc;
 pub use feedback::{Losses, write_fir, write_nack, write_pli, write_remb};
 pub use report::{Reception, Statistics, write_bye, write_cname, write_receiver_report, write_sender_report};
 pub use twcc::Arrivals;
