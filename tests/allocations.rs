@@ -77,7 +77,7 @@ fn stream() -> Stream {
 
 /// Bursts of nine video packets, the last one shorter, and a packet of sound.
 fn bursts(count: u64, from: u64, start: Instant) -> Vec<Vec<Arc<Packet>>> {
-    let source = |kind, id| Arc::new(Source { id, presentation: 1, kind, layer: 0, format: format(kind) });
+    let source = |kind, id| Arc::new(Source { id, presentation: 1, kind, layer: 0, rid: None, format: format(kind) });
     let (audio, video) = (source(Kind::Audio, 1), source(Kind::Video, 2));
     let packet = |source: &Arc<Source>, seq: u64, burst: u64, marker: bool, len: usize| {
         Arc::new(Packet {
@@ -87,6 +87,8 @@ fn bursts(count: u64, from: u64, start: Instant) -> Vec<Vec<Arc<Packet>>> {
             marker,
             keyframe: burst.is_multiple_of(50),
             received_at: start + Duration::from_millis(33 * burst),
+            captured: None,
+            descriptor: None,
             orientation: Some(1),
             padding: Padding::default(),
             payload: Bytes::from(vec![1; len]),

@@ -71,7 +71,7 @@ mod tests {
             rtx: None,
             feedback: Feedback::default(),
         };
-        let source = Arc::new(Source { id: 1 + u64::from(layer), presentation: 1, kind, layer, format });
+        let source = Arc::new(Source { id: 1 + u64::from(layer), presentation: 1, kind, layer, rid: None, format });
         let packet = |(seq, len): (usize, &usize)| {
             Arc::new(Packet {
                 source: source.clone(),
@@ -80,6 +80,8 @@ mod tests {
                 marker: false,
                 keyframe: false,
                 received_at: Instant::now(),
+                captured: None,
+                descriptor: None,
                 orientation: None,
                 padding: Padding::default(),
                 payload: Bytes::from(vec![0; *len]),

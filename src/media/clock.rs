@@ -40,6 +40,12 @@ impl Sync {
         let ticks = (i128::from(elapsed) * i128::from(clock_rate)) >> 32;
         self.rtp.wrapping_add(ticks as u32)
     }
+
+    /// Our NTP time at another RTP timestamp, less than half a cycle away.
+    pub fn ntp_at(&self, rtp: u32, clock_rate: u32) -> u64 {
+        let ticks = i128::from(rtp.wrapping_sub(self.rtp).cast_signed()) << 32;
+        self.ntp.wrapping_add((ticks / i128::from(clock_rate.max(1))) as u64)
+    }
 }
 
 /// A duration as 32.32 fixed-point seconds.
@@ -64,5 +70,7 @@ mod tests {
         assert_eq!(clock.ntp(base), (NTP_TO_UNIX + 1) << 32 | 1 << 31);
         assert_eq!(sync.rtp_at(clock.ntp(base + Duration::from_secs(1)), 90_000), 89_989);
         assert_eq!(sync.rtp_at(clock.ntp(before), 48_000), sync.rtp.wrapping_sub(48_000));
+        assert_eq!(sync.ntp_at(89_989, 90_000), clock.ntp(base + Duration::from_secs(1)));
+        assert_eq!(sync.ntp_at(sync.rtp.wrapping_sub(48_000), 48_000), clock.ntp(before));
     }
 }

@@ -1,14 +1,20 @@
 //! What one viewer needs to get one track: numbering, timestamps and payload types of its own, continuous whoever
 //! presents.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use self::thin::Thin;
+use super::bandwidth::Bandwidth;
+use super::layer::Scale;
 use super::outbox::{Outbox, Run};
 use super::packet::{Packet, Source};
 use crate::peer::ice::Path;
 use crate::peer::srtp::RtpSealer;
 use crate::wire::rtp;
 use crate::wire::sdp::{Kind, Section, pick_format};
+
+mod thin;
 
 /// One track towards one viewer.
 #[derive(Debug)]
@@ -23,11 +29,20 @@ pub struct Egress {
     pub octets: u32,
     run: Option<Stretch>,
     /// Earlier stretches, newest last: what may still be asked for again.
-    past: Vec<Stretch>,
+    past: VecDeque<Stretch>,
     /// The highest number sent.
     newest: u64,
     last_timestamp: u32,
     last_at: Option<Instant>,
+    last_captured: Option<u64>,
+    /// Numbers of the picture sent last.
+    last_id: u16,
+    last_base: u8,
+    /// The layers of an encoding that this viewer should get; followed where the coding allows.
+    pub scale: Scale,
+    thin: Option<Box<Thin>>,
+    /// What is known of the way to this viewer; only where there are layers to choose from.
+    pub bandwidth: Option<Box<Bandwidth>>,
     rtx: Option<Rtx>,
     section: Box<Section>,
 }
@@ -45,6 +60,13 @@ struct Stretch {
     /// Ours less theirs, modulo 2^64 and 2^32.
     seq_shift: u64,
     timestamp_shift: u32,
+    /// The same for the numbers of pictures.
+    id_shift: u16,
+    base_shift: u8,
+    /// The layers of the encoding that go to this viewer.
+    scale: Scale,
+    /// One past the last number of the source that belongs to it; what comes behind is dropped, or of the next stretch.
+    end: u64,
 }
 
 #[derive(Debug)]
@@ -62,6 +84,12 @@ pub struct Place {
     pub timestamp: u32,
     /// Our payload type.
     pub payload_type: u8,
+    /// Last packet of the picture, as this viewer gets it.
+    pub marker: bool,
+    /// What is added to the numbers of pictures.
+    renumber: Option<(u16, u8)>,
+    /// It gets a number of the transport's own, for feedback.
+    is_numbered: bool,
 }
 
 impl Egress {
@@ -75,10 +103,16 @@ impl Egress {
             packets: 0,
             octets: 0,
             run: None,
-            past: Vec::new(),
+            past: VecDeque::new(),
             newest: u64::from(first_seq & 0x7fff),
             last_timestamp: 0,
             last_at: None,
+            last_captured: None,
+            last_id: 0,
+            last_base: 0,
+            scale: Scale::ALL,
+            thin: None,
+            bandwidth: None,
             rtx: source.rtx.map(|ssrc| Rtx { ssrc, seq: u64::from(first_seq.rotate_left(7) & 0x7fff) }),
             section: Box::new(section),
         })
@@ -90,20 +124,29 @@ impl Egress {
             Some(run) if run.source == packet.source.id => *run,
             _ => self.begin(packet)?,
         };
+        if self.thin.is_some() || self.scale != Scale::ALL {
+            return self.admit_some(packet, run);
+        }
         if packet.seq < run.first {
             return None;
         }
-        let place = Place {
-            seq: packet.seq.wrapping_add(run.seq_shift),
-            timestamp: packet.timestamp.wrapping_add(run.timestamp_shift),
-            payload_type: run.payload_type,
-        };
+        Some(self.place(packet, &run))
+    }
+
+    /// The place of a packet of this stretch.
+    fn place(&mut self, packet: &Packet, stretch: &Stretch) -> Place {
+        let place = stretch.place(packet, self.rtx.is_some() && self.bandwidth.is_some());
         if place.seq > self.newest {
             self.newest = place.seq;
             self.last_timestamp = place.timestamp;
             self.last_at = Some(packet.received_at);
+            self.last_captured = packet.captured;
+            if let Some(descriptor) = &packet.descriptor {
+                self.last_id = descriptor.id.map_or(0, |id| id.value.wrapping_add(stretch.id_shift));
+                self.last_base = descriptor.base.map_or(0, |(value, _)| value.wrapping_add(stretch.base_shift));
+            }
         }
-        Some(place)
+        place
     }
 
     /// Writes and seals an admitted packet behind `run`.
@@ -118,8 +161,11 @@ impl Egress {
     ) {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
-        let (ssrc, orientation) = (self.ssrc, self.orientation(packet));
-        put(packet, place, ssrc, orientation, sealer, run, out, path);
+        let (ssrc, mut block) = (self.ssrc, self.block(packet));
+        if place.is_numbered {
+            self.number(&mut block, packet.payload.len());
+        }
+        put(packet, place, ssrc, &block, sealer, run, out, path);
     }
 
     /// Which packet a number that the viewer misses stands for: (source, layer, number there).
@@ -141,24 +187,61 @@ impl Egress {
         let Some((stretch, seq)) = self.stretch_of(seq).map(|(stretch, seq)| (*stretch, seq)) else {
             return;
         };
-        let timestamp = packet.timestamp.wrapping_add(stretch.timestamp_shift);
-        let orientation = self.orientation(packet);
+        let place = stretch.place(packet, self.bandwidth.is_some());
+        let mut block = self.block(packet);
+        if place.is_numbered && self.rtx.is_some() {
+            self.number(&mut block, packet.payload.len() + OSN_LEN);
+        }
         if let (Some(rtx), Some(payload_type)) = (&mut self.rtx, stretch.rtx_payload_type) {
             rtx.seq += 1;
             let (ssrc, rtx_seq) = (rtx.ssrc, rtx.seq);
-            let len = sealed_len(orientation.is_some(), packet.payload.len() + OSN_LEN, sealer);
+            let len = sealed_len(&block, packet.payload.len() + OSN_LEN, sealer);
             run.push(out, path, len, |buf| {
                 let start = buf.len();
-                write(buf, packet.marker, false, payload_type, rtx_seq as u16, timestamp, ssrc, orientation);
+                write(buf, place.marker, false, payload_type, rtx_seq as u16, place.timestamp, ssrc, &block);
                 let header_len = buf.len() - start;
                 buf.extend_from_slice(&(seq as u16).to_be_bytes());
-                buf.extend_from_slice(&packet.payload);
+                place.copy(packet, buf);
                 seal(sealer, buf, start, header_len, ssrc, rtx_seq);
             });
         } else {
-            let place = Place { seq, timestamp, payload_type: stretch.payload_type };
-            put(packet, place, self.ssrc, orientation, sealer, run, out, path);
+            put(packet, Place { seq, ..place }, self.ssrc, &block, sealer, run, out, path);
         }
+    }
+
+    /// Fills the way up with repetitions of a packet, when the bandwidth is being probed.
+    pub fn pad(
+        &mut self,
+        seq: u16,
+        packet: &Packet,
+        sealer: &mut RtpSealer,
+        run: &mut Run,
+        out: &mut impl Outbox,
+        path: Path,
+    ) {
+        if self.rtx.is_none() || self.run.is_none_or(|stretch| stretch.rtx_payload_type.is_none()) {
+            return;
+        }
+        let Some(bandwidth) = &mut self.bandwidth else {
+            return;
+        };
+        let size = packet.payload.len().max(1);
+        let count = (bandwidth.padding() / size).min(MAX_PADDING);
+        bandwidth.padded(count * size);
+        for _ in 0..count {
+            self.resend(seq, packet, sealer, run, out, path);
+        }
+    }
+
+    /// What it gets now: encoding and layers within. `None` as long as that is nothing.
+    pub fn playing(&self) -> Option<(u8, Scale)> {
+        self.run.as_ref().map(|run| (run.layer, run.scale))
+    }
+
+    /// Id of the extension for the transport's numbers, if the viewer agreed to one.
+    pub fn transport_cc(&self) -> Option<u8> {
+        let is_told = self.section.formats.iter().any(|format| format.feedback.transport_cc);
+        self.section.extensions.transport_cc.filter(|_| is_told)
     }
 
     /// The source of what it gets now, and what is added to its timestamps.
@@ -198,10 +281,14 @@ impl Egress {
         let timestamp = match self.last_at {
             None => packet.timestamp,
             Some(last_at) => {
-                let elapsed = packet.received_at.saturating_duration_since(last_at).max(ONE_FRAME);
-                self.last_timestamp.wrapping_add(ticks(elapsed, source.format.clock_rate))
+                let elapsed = self.elapsed(packet).unwrap_or_else(|| {
+                    let arrivals = packet.received_at.saturating_duration_since(last_at).max(ONE_FRAME);
+                    ticks(arrivals, source.format.clock_rate)
+                });
+                self.last_timestamp.wrapping_add(elapsed)
             }
         };
+        let (id_shift, base_shift) = self.picture_shifts(packet);
         let stretch = Stretch {
             source: source.id,
             presentation: source.presentation,
@@ -211,14 +298,44 @@ impl Egress {
             first,
             seq_shift: (self.newest + 1).wrapping_sub(first),
             timestamp_shift: timestamp.wrapping_sub(packet.timestamp),
+            id_shift,
+            base_shift,
+            scale: self.scale,
+            end: u64::MAX,
         };
-        if let Some(past) = self.run.replace(stretch) {
-            if self.past.len() == MAX_PAST {
-                self.past.remove(0);
-            }
-            self.past.push(past);
-        }
+        self.thin = None;
+        self.follow(stretch, MAX_PAST);
         Some(stretch)
+    }
+
+    /// Makes this the current stretch; of those before it, `keep` are kept at most.
+    fn follow(&mut self, stretch: Stretch, keep: usize) {
+        if let Some(past) = self.run.replace(stretch) {
+            while self.past.len() >= keep {
+                self.past.pop_front();
+            }
+            self.past.push_back(past);
+        }
+    }
+
+    /// RTP time from the last packet to this one of another layer, by the clock that both were captured on.
+    fn elapsed(&self, packet: &Packet) -> Option<u32> {
+        let is_same = self.run.as_ref().is_some_and(|run| run.presentation == packet.source.presentation);
+        let elapsed = packet.captured?.wrapping_sub(self.last_captured.filter(|_| is_same)?).cast_signed();
+        let clock_rate = packet.source.format.clock_rate;
+        let ticks = (i128::from(elapsed) * i128::from(clock_rate)) >> 32;
+        // Pictures of two layers may be of one moment, but must not share a timestamp.
+        Some((ticks as i64).clamp(i64::from(clock_rate / 1000), i64::from(clock_rate) * MAX_ELAPSED_S) as u32)
+    }
+
+    /// What is added to a new source's picture numbers, so that they go on from those before.
+    fn picture_shifts(&self, packet: &Packet) -> (u16, u8) {
+        let Some(descriptor) = packet.descriptor.filter(|_| self.run.is_some()) else {
+            return (0, 0);
+        };
+        let id = descriptor.id.map_or(0, |id| self.last_id.wrapping_add(1).wrapping_sub(id.value));
+        let base = descriptor.base.map_or(0, |(value, _)| self.last_base.wrapping_add(1).wrapping_sub(value));
+        (id, base)
     }
 
     /// The stretch that one of our recent numbers belongs to, and that number extended.
@@ -230,8 +347,72 @@ impl Egress {
         Some((stretch, seq))
     }
 
-    fn orientation(&self, packet: &Packet) -> Option<(u8, u8)> {
-        Some((self.section.extensions.orientation?, packet.orientation?))
+    /// Extensions that a packet has whenever it is sent.
+    fn block(&self, packet: &Packet) -> Block {
+        let mut block = Block::default();
+        if let (Some(id), Some(value)) = (self.section.extensions.orientation, packet.orientation) {
+            block.push(id, &[value]);
+        }
+        block
+    }
+
+    /// Adds the transport's number of this sending, and remembers it.
+    fn number(&mut self, block: &mut Block, payload: usize) {
+        if let Some(bandwidth) = &mut self.bandwidth {
+            block.push(bandwidth.extension, &bandwidth.send(payload).to_be_bytes());
+        }
+    }
+}
+
+impl Stretch {
+    /// Where a packet of it goes.
+    fn place(&self, packet: &Packet, has_feedback: bool) -> Place {
+        let ends = packet.descriptor.is_some_and(|d| d.ends && d.spatial == self.scale.spatial);
+        Place {
+            seq: packet.seq.wrapping_add(self.seq_shift),
+            timestamp: packet.timestamp.wrapping_add(self.timestamp_shift),
+            payload_type: self.payload_type,
+            marker: packet.marker || ends,
+            renumber: (self.id_shift != 0 || self.base_shift != 0).then_some((self.id_shift, self.base_shift)),
+            // Without retransmissions of their own numbering a resend must be the same bytes, number included.
+            is_numbered: has_feedback && self.rtx_payload_type.is_some(),
+        }
+    }
+}
+
+impl Place {
+    /// Appends the payload with its picture's numbers.
+    fn copy(&self, packet: &Packet, buf: &mut Vec<u8>) {
+        let start = buf.len();
+        buf.extend_from_slice(&packet.payload);
+        if let (Some((id, base)), Some(descriptor)) = (self.renumber, &packet.descriptor) {
+            descriptor.renumber(buf.get_mut(start..).unwrap_or_default(), id, base);
+        }
+    }
+}
+
+/// Header extensions of one packet, in the one-byte form, padded to 32 bits (RFC 8285 §4.2).
+#[derive(Default)]
+struct Block {
+    bytes: [u8; BLOCK],
+    len: usize,
+}
+
+impl Block {
+    /// Adds an element of at most two bytes; an id that the form cannot have is left out.
+    fn push(&mut self, id: u8, data: &[u8]) {
+        let end = self.len + 1 + data.len();
+        if let Some([head, rest @ ..]) = self.bytes.get_mut(self.len..end)
+            && (1..=14).contains(&id)
+        {
+            *head = id << 4 | (data.len() - 1) as u8;
+            rest.copy_from_slice(data);
+            self.len = end;
+        }
+    }
+
+    fn padded(&self) -> &[u8] {
+        &self.bytes[..self.len.next_multiple_of(4)]
     }
 }
 
@@ -245,20 +426,20 @@ fn put(
     packet: &Packet,
     place: Place,
     ssrc: u32,
-    orientation: Option<(u8, u8)>,
+    block: &Block,
     sealer: &mut RtpSealer,
     run: &mut Run,
     out: &mut impl Outbox,
     path: Path,
 ) {
     let padding = packet.padding();
-    let len = sealed_len(orientation.is_some(), packet.payload.len() + usize::from(padding), sealer);
+    let len = sealed_len(block, packet.payload.len() + usize::from(padding), sealer);
     run.push(out, path, len, |buf| {
         let start = buf.len();
-        let Place { seq, timestamp, payload_type } = place;
-        write(buf, packet.marker, padding > 0, payload_type, seq as u16, timestamp, ssrc, orientation);
+        let Place { seq, timestamp, payload_type, marker, .. } = place;
+        write(buf, marker, padding > 0, payload_type, seq as u16, timestamp, ssrc, block);
         let header_len = buf.len() - start;
-        buf.extend_from_slice(&packet.payload);
+        place.copy(packet, buf);
         if padding > 0 {
             // Zeros, and last their count (RFC 3550 §5.1).
             buf.resize(buf.len() + usize::from(padding) - 1, 0);
@@ -268,8 +449,9 @@ fn put(
     });
 }
 
-fn sealed_len(has_orientation: bool, payload: usize, sealer: &RtpSealer) -> usize {
-    FIXED_HEADER + if has_orientation { ORIENTATION_BLOCK } else { 0 } + payload + sealer.overhead()
+fn sealed_len(block: &Block, payload: usize, sealer: &RtpSealer) -> usize {
+    let extensions = if block.len == 0 { 0 } else { BLOCK_HEADER + block.padded().len() };
+    FIXED_HEADER + extensions + payload + sealer.overhead()
 }
 
 #[expect(clippy::too_many_arguments, reason = "the fields of a header")]
@@ -281,15 +463,9 @@ fn write(
     seq: u16,
     timestamp: u32,
     ssrc: u32,
-    orientation: Option<(u8, u8)>,
+    block: &Block,
 ) {
-    match orientation {
-        None => rtp::write_header(buf, marker, padding, payload_type, seq, timestamp, ssrc, &[]),
-        Some((id, value)) => {
-            // One element of one byte, padded to 32 bits (RFC 8285 §4.2).
-            rtp::write_header(buf, marker, padding, payload_type, seq, timestamp, ssrc, &[id << 4, value, 0, 0]);
-        }
-    }
+    rtp::write_header(buf, marker, padding, payload_type, seq, timestamp, ssrc, block.padded());
 }
 
 fn seal(sealer: &mut RtpSealer, buf: &mut Vec<u8>, start: usize, header_len: usize, ssrc: u32, index: u64) {
@@ -299,7 +475,14 @@ fn seal(sealer: &mut RtpSealer, buf: &mut Vec<u8>, start: usize, header_len: usi
 }
 
 const FIXED_HEADER: usize = 12;
-const ORIENTATION_BLOCK: usize = 8;
+/// Profile and length in front of header extensions.
+const BLOCK_HEADER: usize = 4;
+/// Orientation and the transport's number: five bytes, padded.
+const BLOCK: usize = 8;
+/// Repetitions at once.
+const MAX_PADDING: usize = 32;
+/// What is believed of the time between two layers' pictures.
+const MAX_ELAPSED_S: i64 = 10;
 /// Original sequence number of a retransmission (RFC 4588 §4).
 const OSN_LEN: usize = 2;
 /// Stretches that may still be asked for: layer switches within the ring's time.

@@ -14,6 +14,7 @@ use super::clock::{Sync, WallClock};
 use super::gate::Gate;
 use super::packet::{Packet, Source};
 use crate::peer::srtp::{RtpOpener, SrtpError};
+use crate::wire::descriptor::Descriptor;
 use crate::wire::keyframe::starts_keyframe;
 use crate::wire::rtcp::{Arrivals, Losses, Statistics};
 use crate::wire::rtp::{self, Header};
@@ -210,7 +211,8 @@ impl Ingress {
             self.next_source += 1;
             let id = self.presentation << SOURCE_BITS | self.next_source;
             let (presentation, layer) = (self.presentation, lane.layer);
-            lane.source = Some(Arc::new(Source { id, presentation, kind, layer, format: format.clone() }));
+            let rid = section.rids.get(usize::from(layer)).map(|rid| Arc::from(rid.as_str()));
+            lane.source = Some(Arc::new(Source { id, presentation, kind, layer, rid, format: format.clone() }));
             lane.is_announced = false;
         }
         if format.feedback.nack {
@@ -246,6 +248,8 @@ impl Ingress {
             marker: header.marker,
             keyframe,
             received_at: arrived,
+            captured: lane.sync.map(|sync| sync.ntp_at(header.timestamp, format.clock_rate)),
+            descriptor: Descriptor::parse(codec, payload, header.marker),
             orientation,
             padding: super::packet::Padding::default(),
             payload: Bytes::copy_from_slice(payload),

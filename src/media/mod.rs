@@ -1,6 +1,7 @@
 //! One worker's state: sessions, tracks, fan-out, feedback. Sans-I/O: datagrams, commands, mail and time come in as
 //! arguments, datagrams go out through an [`Outbox`](outbox::Outbox), news as [`Notice`]s.
 
+pub mod bandwidth;
 pub mod burst;
 pub mod clock;
 pub mod egress;
@@ -13,6 +14,7 @@ pub mod outbox;
 pub mod packet;
 pub mod session;
 pub mod stream;
+pub mod track;
 pub mod viewer;
 pub mod worker;
 

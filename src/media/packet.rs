@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::wire::descriptor::Descriptor;
 use crate::wire::sdp::{Format, Kind};
 
 /// Where packets come from: one numbering, one clock, one format. A change of any makes a new source.
@@ -18,6 +19,8 @@ pub struct Source {
     pub kind: Kind,
     /// Simulcast layer: index of its rid in the offer; 0 without simulcast.
     pub layer: u8,
+    /// The layer's rid, with simulcast.
+    pub rid: Option<Arc<str>>,
     /// What the packets carry.
     pub format: Format,
 }
@@ -37,6 +40,10 @@ pub struct Packet {
     pub keyframe: bool,
     /// When the kernel got it.
     pub received_at: Instant,
+    /// The same on our NTP clock by the presenter's account, when it has told its clock.
+    pub captured: Option<u64>,
+    /// Layers and picture numbers, when the payload tells.
+    pub descriptor: Option<Descriptor>,
     /// Video orientation (3GPP TS 26.114 §7.4.5), when the presenter says it.
     pub orientation: Option<u8>,
     /// What is added on the way out.

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::egress::Egress;
-use super::layer::LayerChoice;
+use super::layer::{LayerChoice, Playing};
 use super::outbox::{Outbox, Run};
 use super::packet::Packet;
-use super::stream::Track;
+use super::track::Track;
 use crate::peer::ice::Path;
 use crate::peer::srtp::RtpSealer;
 use crate::wire::sdp::Kind;
@@ -28,6 +28,10 @@ pub struct Viewer {
     pub resent: u64,
     /// Which layers it wishes.
     pub choice: LayerChoice,
+    /// It wished something since its layers were looked at.
+    pub has_chosen: bool,
+    /// What control was told that it gets.
+    pub told: Option<Playing>,
     sealer: RtpSealer,
     /// Bytes that may still be spent on resends.
     resend_credit: u64,
@@ -46,6 +50,8 @@ impl Viewer {
             first_media: None,
             resent: 0,
             choice: LayerChoice::Automatic,
+            has_chosen: false,
+            told: None,
             sealer,
             resend_credit: RESEND_BURST,
             resends: VecDeque::new(),
@@ -61,6 +67,10 @@ impl Viewer {
         now: Instant,
     ) -> Delivered {
         let mut delivered = Delivered::default();
+        if let Some(bandwidth) = self.video.as_mut().and_then(|video| video.bandwidth.as_mut()) {
+            bandwidth.turn(now);
+        }
+        let mut last_picture = None;
         for packet in packets {
             let egress = match packet.source.kind {
                 Kind::Audio => &mut self.audio,
@@ -73,6 +83,12 @@ impl Viewer {
             egress.send(packet, place, &mut self.sealer, run, out, self.path);
             delivered.packets += 1;
             delivered.bytes += packet.payload.len() as u64;
+            if packet.source.kind == Kind::Video {
+                last_picture = Some((packet, place.seq));
+            }
+        }
+        if let (Some(video), Some((packet, seq))) = (&mut self.video, last_picture) {
+            video.pad(seq as u16, packet, &mut self.sealer, run, out, self.path);
         }
         run.flush(out, self.path);
         if delivered.packets > 0 {

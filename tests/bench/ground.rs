@@ -152,7 +152,7 @@ pub(crate) fn source(kind: Kind) -> Arc<Source> {
         rtx: None,
         feedback: Feedback::default(),
     };
-    Arc::new(Source { id: 1 + kind as u64, presentation: 1, kind, layer: 0, format })
+    Arc::new(Source { id: 1 + kind as u64, presentation: 1, kind, layer: 0, rid: None, format })
 }
 
 pub(crate) fn packet(source: &Arc<Source>, seq: u64, bytes: usize, marker: bool, now: Instant) -> Packet {
@@ -163,6 +163,8 @@ pub(crate) fn packet(source: &Arc<Source>, seq: u64, bytes: usize, marker: bool,
         marker,
         keyframe: true,
         received_at: now,
+        captured: None,
+        descriptor: None,
         orientation: None,
         padding: Padding::default(),
         payload: Bytes::from(vec![7; bytes]),

@@ -40,7 +40,7 @@ fn egress() -> Egress {
 }
 
 fn source(id: u64, presentation: u64, layer: u8) -> Arc<Source> {
-    Arc::new(Source { id, presentation, kind: Kind::Video, layer, format: format(96) })
+    Arc::new(Source { id, presentation, kind: Kind::Video, layer, rid: None, format: format(96) })
 }
 
 fn packet(source: &Arc<Source>, seq: u64, keyframe: bool, at: Instant) -> Packet {
@@ -51,6 +51,8 @@ fn packet(source: &Arc<Source>, seq: u64, keyframe: bool, at: Instant) -> Packet
         marker: true,
         keyframe,
         received_at: at,
+        captured: None,
+        descriptor: None,
         orientation: keyframe.then_some(1),
         padding: Padding::default(),
         payload: Bytes::from(vec![seq as u8; 50]),
@@ -133,7 +135,7 @@ fn a_replaced_presenter_and_a_layer_that_is_not_wanted_are_not_admitted() {
 #[test]
 fn a_viewer_waits_only_for_what_it_can_show() {
     let mut egress = egress();
-    let mut foreign = Source { id: 1, presentation: 1, kind: Kind::Video, layer: 0, format: format(96) };
+    let mut foreign = Source { id: 1, presentation: 1, kind: Kind::Video, layer: 0, rid: None, format: format(96) };
 
     assert!(egress.awaits(&foreign));
     foreign.format.codec = Codec::H264;

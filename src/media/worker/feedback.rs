@@ -146,6 +146,7 @@ impl Worker {
         let mut wants_keyframe = None;
         let mut resent = 0;
         let mut items = 0;
+        let mut messages = 0;
         let mut reported_lost = 0;
         rtcp::read(plain, |event| match event {
             rtcp::Event::Nack { about, packet_id, bitmap } => {
@@ -164,16 +165,29 @@ impl Worker {
                     wants_keyframe = Some(egress.wanted);
                 }
             }
-            rtcp::Event::Report { about, lost, .. } => {
-                if viewer.egresses().any(|(kind, e)| e.ssrc == about && kind == Kind::Video) {
+            rtcp::Event::Report { about, lost, fraction_lost, .. } => {
+                if let Some(video) = viewer.video.as_mut().filter(|e| e.ssrc == about) {
                     reported_lost = u64::try_from(lost).unwrap_or(0);
+                    if let Some(bandwidth) = &mut video.bandwidth {
+                        bandwidth.report(fraction_lost, now);
+                    }
                 }
             }
-            // One layer has nothing to adapt; a viewer's goodbye is its DTLS close or its DELETE.
-            rtcp::Event::Remb { .. }
-            | rtcp::Event::TransportCc { .. }
-            | rtcp::Event::SenderReport { .. }
-            | rtcp::Event::Bye { .. } => {}
+            rtcp::Event::Remb { bitrate } => {
+                if let Some(bandwidth) = viewer.video.as_mut().and_then(|e| e.bandwidth.as_mut()) {
+                    bandwidth.estimate(bitrate, now);
+                }
+            }
+            rtcp::Event::TransportCc { body } => {
+                messages += 1;
+                if messages <= MAX_MESSAGES
+                    && let Some(bandwidth) = viewer.video.as_mut().and_then(|e| e.bandwidth.as_mut())
+                {
+                    bandwidth.feedback(body, now);
+                }
+            }
+            // A viewer's goodbye is its DTLS close or its DELETE.
+            rtcp::Event::SenderReport { .. } | rtcp::Event::Bye { .. } => {}
         });
         session.summary.lost = session.summary.lost.max(reported_lost);
         self.counters.add(Count::PacketsResent, resent);
@@ -196,5 +210,7 @@ impl Worker {
 
 /// NACK items of one datagram that are looked at, 17 packets each.
 const MAX_NACK_ITEMS: u32 = 16;
+/// Transport-wide feedback messages of one datagram that are looked at.
+const MAX_MESSAGES: u32 = 4;
 /// The same for audio and video, so that players keep them together.
 const CNAME: &str = "tribune";

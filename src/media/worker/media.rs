@@ -236,16 +236,6 @@ impl Worker {
             self.busy.push_back(key);
         }
     }
-
-    /// Looks which layer is best; asks for the key frame that somebody waits for, be it because of that or because the
-    /// last one was lost.
-    fn follow_layers(&mut self, key: usize, now: Instant) {
-        if self.streams[key].choose_layer(now)
-            && let Some(layer) = self.streams[key].awaits_keyframe()
-        {
-            self.want_keyframe(key, layer, now);
-        }
-    }
 }
 
 /// Between two looks at the socket.
