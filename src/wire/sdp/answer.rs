@@ -1,5 +1,6 @@
 //! Writes answers.
 
+use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
 use super::negotiate::Side;
@@ -7,8 +8,8 @@ use super::section::{Direction, Encoding, Layer, Offered};
 use super::{DtlsRole, ExtensionIds, Feedback, Fingerprint, Format, Hash, Kind, Local, Offer, Section};
 
 /// The answer that accepts `sections`, and no others of the offer.
-pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side: Side) -> String {
-    let mut lines = Lines::default();
+pub(super) fn write(offer: &Offer<'_>, local: &Local<'_>, sections: &[Section], side: Side) -> String {
+    let mut lines = Lines { text: String::with_capacity(USUAL_SIZE) };
     let order = transport_order(offer, sections);
     session(&mut lines, offer, local, &order);
     for offered in &offer.sections {
@@ -39,14 +40,14 @@ pub(super) fn write(offer: &Offer, local: &Local<'_>, sections: &[Section], side
 }
 
 /// The client's layers that we can accept: those not restricted to formats that we refuse.
-pub(super) fn layers<'a>(offered: &'a Offered, formats: &'a [Format]) -> impl Iterator<Item = &'a Layer> {
+pub(super) fn layers<'a>(offered: &'a Offered<'_>, formats: &'a [Format]) -> impl Iterator<Item = &'a Layer<'a>> {
     offered.layers.iter().filter(|layer| restrictions(layer, formats).is_some())
 }
 
 /// The accepted sections in the order of the offer's BUNDLE group: the first is the tagged one (RFC 9143 §7.3.1).
-fn transport_order<'a>(offer: &'a Offer, sections: &[Section]) -> Vec<&'a Offered> {
-    let accepted = |offered: &&Offered| sections.iter().any(|section| section.index == offered.index);
-    let mut order: Vec<&Offered> = offer.sections.iter().filter(accepted).collect();
+fn transport_order<'a>(offer: &'a Offer<'a>, sections: &[Section]) -> Vec<&'a Offered<'a>> {
+    let accepted = |offered: &&Offered<'_>| sections.iter().any(|section| section.index == offered.index);
+    let mut order: Vec<&Offered<'_>> = offer.sections.iter().filter(accepted).collect();
     order.sort_by_key(|offered| offered.place);
     order
 }
@@ -64,17 +65,24 @@ impl Lines {
         self.text.push_str(line);
         self.text.push_str("\r\n");
     }
+
+    /// Adds a line that is put together from parts.
+    fn push_with(&mut self, line: fmt::Arguments<'_>) {
+        // A string takes everything.
+        let _ = self.text.write_fmt(line);
+        self.text.push_str("\r\n");
+    }
 }
 
 /// Everything before the first `m=`.
-fn session(lines: &mut Lines, offer: &Offer, local: &Local<'_>, order: &[&Offered]) {
+fn session(lines: &mut Lines, offer: &Offer<'_>, local: &Local<'_>, order: &[&Offered<'_>]) {
     lines.push("v=0");
-    lines.push(&format!("o=tribune {} 1 IN IP4 127.0.0.1", local.session_id));
+    lines.push_with(format_args!("o=tribune {} 1 IN IP4 127.0.0.1", local.session_id));
     lines.push("s=-");
     lines.push("t=0 0");
     if offer.has_bundle {
-        let mids: Vec<&str> = order.iter().map(|offered| offered.mid.as_str()).collect();
-        lines.push(&format!("a=group:BUNDLE {}", mids.join(" ")));
+        let mids: Vec<&str> = order.iter().map(|offered| offered.mid).collect();
+        lines.push_with(format_args!("a=group:BUNDLE {}", mids.join(" ")));
     }
     if offer.allow_mixed {
         lines.push("a=extmap-allow-mixed");
@@ -90,39 +98,36 @@ pub(super) fn ice_options(lines: &mut Lines) {
 }
 
 /// A section that is not accepted: port 0, and one format because the grammar wants one (RFC 3264 §6).
-fn rejected(lines: &mut Lines, offered: &Offered) {
-    lines.push(&format!("m={} 0 {} {}", offered.media, offered.proto, offered.first_format));
+fn rejected(lines: &mut Lines, offered: &Offered<'_>) {
+    lines.push_with(format_args!("m={} 0 {} {}", offered.media, offered.proto, offered.first_format));
     lines.push("c=IN IP4 0.0.0.0");
     mid(lines, offered);
     lines.push("a=inactive");
 }
 
 /// The `m=` line of an accepted section, and whose answer it is.
-fn head(lines: &mut Lines, offered: &Offered, section: &Section) {
-    let types: Vec<String> = section
-        .formats
-        .iter()
-        .flat_map(|format| [Some(format.payload_type), format.rtx])
-        .flatten()
-        .map(|payload_type| payload_type.to_string())
-        .collect();
-    lines.push(&format!("m={} 9 {} {}", offered.media, offered.proto, types.join(" ")));
+fn head(lines: &mut Lines, offered: &Offered<'_>, section: &Section) {
+    let _ = write!(lines.text, "m={} 9 {}", offered.media, offered.proto);
+    for payload_type in section.formats.iter().flat_map(|format| [Some(format.payload_type), format.rtx]).flatten() {
+        let _ = write!(lines.text, " {payload_type}");
+    }
+    lines.push("");
     lines.push("c=IN IP4 0.0.0.0");
     mid(lines, offered);
 }
 
 /// `a=mid`, when the offer has one.
-fn mid(lines: &mut Lines, offered: &Offered) {
+fn mid(lines: &mut Lines, offered: &Offered<'_>) {
     if !offered.mid.is_empty() {
-        lines.push(&format!("a=mid:{}", offered.mid));
+        lines.push_with(format_args!("a=mid:{}", offered.mid));
     }
 }
 
 /// ICE, DTLS and RTCP lines. RFC 9429 would have them once; aiortc and werift look for them in every section.
-fn transport(lines: &mut Lines, offer: &Offer, offered: &Offered, local: &Local<'_>) {
-    lines.push(&format!("a=ice-ufrag:{}", local.ice.ufrag));
-    lines.push(&format!("a=ice-pwd:{}", local.ice.pwd));
-    lines.push(&fingerprint(local.fingerprint));
+fn transport(lines: &mut Lines, offer: &Offer<'_>, offered: &Offered<'_>, local: &Local<'_>) {
+    lines.push_with(format_args!("a=ice-ufrag:{}", local.ice.ufrag));
+    lines.push_with(format_args!("a=ice-pwd:{}", local.ice.pwd));
+    fingerprint(lines, local.fingerprint);
     lines.push(match offer.remote.dtls {
         DtlsRole::Client => "a=setup:active",
         DtlsRole::Server => "a=setup:passive",
@@ -141,14 +146,18 @@ fn transport(lines: &mut Lines, offer: &Offer, offered: &Offered, local: &Local<
 }
 
 /// `a=fingerprint:<hash> AB:CD:…`
-fn fingerprint(fingerprint: &Fingerprint) -> String {
-    let hash = match fingerprint.hash {
-        Hash::Sha256 => "sha-256",
-        Hash::Sha384 => "sha-384",
-        Hash::Sha512 => "sha-512",
-    };
-    let bytes: Vec<String> = fingerprint.value.iter().map(|byte| format!("{byte:02X}")).collect();
-    format!("a=fingerprint:{hash} {}", bytes.join(":"))
+fn fingerprint(lines: &mut Lines, fingerprint: &Fingerprint) {
+    lines.text.push_str(match fingerprint.hash {
+        Hash::Sha256 => "a=fingerprint:sha-256",
+        Hash::Sha384 => "a=fingerprint:sha-384",
+        Hash::Sha512 => "a=fingerprint:sha-512",
+    });
+    for (index, byte) in fingerprint.value.iter().enumerate() {
+        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0').to_ascii_uppercase();
+        lines.text.push(if index == 0 { ' ' } else { ':' });
+        lines.text.extend([digit(byte >> 4), digit(byte & 15)]);
+    }
+    lines.push("");
 }
 
 /// What we send to a viewer: one stream, and in it one track of each kind.
@@ -157,19 +166,19 @@ fn sources(lines: &mut Lines, section: &Section, local: &Local<'_>) {
         Kind::Audio => "audio0",
         Kind::Video => "video0",
     };
-    lines.push(&format!("a=msid:{} {track}", local.msid));
+    lines.push_with(format_args!("a=msid:{} {track}", local.msid));
     for source in &section.sources {
         if let Some(rtx) = source.rtx {
-            lines.push(&format!("a=ssrc-group:FID {} {rtx}", source.ssrc));
+            lines.push_with(format_args!("a=ssrc-group:FID {} {rtx}", source.ssrc));
         }
         for ssrc in [Some(source.ssrc), source.rtx].into_iter().flatten() {
-            lines.push(&format!("a=ssrc:{ssrc} cname:{}", local.msid));
+            lines.push_with(format_args!("a=ssrc:{ssrc} cname:{}", local.msid));
         }
     }
 }
 
 /// The agreed header extensions in offered order, with their offered ids.
-fn extensions(lines: &mut Lines, offered: &Offered, ids: &ExtensionIds) {
+fn extensions(lines: &mut Lines, offered: &Offered<'_>, ids: &ExtensionIds) {
     let agreed = [
         ids.mid,
         ids.rid,
@@ -193,12 +202,12 @@ fn extensions(lines: &mut Lines, offered: &Offered, ids: &ExtensionIds) {
             Some(Direction::RecvOnly) => "/sendonly",
             Some(Direction::Inactive) => "/inactive",
         };
-        lines.push(&format!("a=extmap:{}{direction} {}", extension.id, extension.uri));
+        lines.push_with(format_args!("a=extmap:{}{direction} {}", extension.id, extension.uri));
     }
 }
 
 /// An accepted payload type, and that of its retransmissions.
-fn payload(lines: &mut Lines, offered: &Offered, format: &Format) {
+fn payload(lines: &mut Lines, offered: &Offered<'_>, format: &Format) {
     let find = |wanted: u8| offered.payloads.iter().find(move |payload| payload.payload_type == wanted);
     if let Some(payload) = find(format.payload_type) {
         encoding(lines, payload);
@@ -210,15 +219,19 @@ fn payload(lines: &mut Lines, offered: &Offered, format: &Format) {
 }
 
 /// `a=rtpmap` and `a=fmtp` as offered.
-fn encoding(lines: &mut Lines, payload: &Encoding) {
+fn encoding(lines: &mut Lines, payload: &Encoding<'_>) {
     let payload_type = payload.payload_type;
     if payload.rtpmap.is_empty() {
-        lines.push(&format!("a=rtpmap:{payload_type} {}/{}", payload.name.to_ascii_uppercase(), payload.clock_rate));
+        lines.push_with(format_args!(
+            "a=rtpmap:{payload_type} {}/{}",
+            payload.name.to_ascii_uppercase(),
+            payload.clock_rate
+        ));
     } else {
-        lines.push(&format!("a=rtpmap:{payload_type} {}", payload.rtpmap));
+        lines.push_with(format_args!("a=rtpmap:{payload_type} {}", payload.rtpmap));
     }
     if !payload.fmtp.is_empty() {
-        lines.push(&format!("a=fmtp:{payload_type} {}", payload.fmtp));
+        lines.push_with(format_args!("a=fmtp:{payload_type} {}", payload.fmtp));
     }
 }
 
@@ -232,26 +245,26 @@ fn feedback(lines: &mut Lines, payload_type: u8, feedback: Feedback) {
         (feedback.pli, "nack pli"),
     ];
     for (_, message) in messages.iter().filter(|(agreed, _)| *agreed) {
-        lines.push(&format!("a=rtcp-fb:{payload_type} {message}"));
+        lines.push_with(format_args!("a=rtcp-fb:{payload_type} {message}"));
     }
 }
 
 /// The accepted layers, all on one line: OBS counts the semicolons.
-fn simulcast(lines: &mut Lines, offered: &Offered, section: &Section) {
+fn simulcast(lines: &mut Lines, offered: &Offered<'_>, section: &Section) {
     if section.rids.is_empty() {
         return;
     }
-    for layer in offered.layers.iter().filter(|layer| section.rids.contains(&layer.rid)) {
+    for layer in offered.layers.iter().filter(|layer| section.rids.iter().any(|rid| rid == layer.rid)) {
         let restrictions = restrictions(layer, &section.formats).unwrap_or_default();
         let separator = if restrictions.is_empty() { "" } else { " " };
-        lines.push(&format!("a=rid:{} recv{separator}{restrictions}", layer.rid));
+        lines.push_with(format_args!("a=rid:{} recv{separator}{restrictions}", layer.rid));
     }
-    lines.push(&format!("a=simulcast:recv {}", section.rids.join(";")));
+    lines.push_with(format_args!("a=simulcast:recv {}", section.rids.join(";")));
 }
 
 /// A layer's restrictions as offered, with only accepted payload types in `pt=` (RFC 8851 §6); `None` when
 /// that leaves none.
-fn restrictions(layer: &Layer, formats: &[Format]) -> Option<String> {
+fn restrictions(layer: &Layer<'_>, formats: &[Format]) -> Option<String> {
     let mut kept = Vec::new();
     for restriction in layer.restrictions.split(';').map(str::trim).filter(|restriction| !restriction.is_empty()) {
         let Some(types) = restriction.strip_prefix("pt=") else {
@@ -277,7 +290,10 @@ pub(super) fn candidate_lines(lines: &mut Lines, candidates: &[SocketAddr]) {
         // RFC 8445 §5.1.2.1 with type preference 126 (host), falling local preference and component 1.
         let priority = (126 << 24) + (u32::from(u16::MAX - index) << 8) + (256 - 1);
         let (ip, port) = (address.ip(), address.port());
-        lines.push(&format!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", u32::from(index) + 1));
+        lines.push_with(format_args!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", u32::from(index) + 1));
     }
     lines.push("a=end-of-candidates");
 }
+
+/// Bytes of a usual answer to a browser.
+const USUAL_SIZE: usize = 4096;

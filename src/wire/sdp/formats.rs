@@ -36,7 +36,7 @@ fn distance(format: &Format, sent: &Format) -> Option<u8> {
 }
 
 /// The formats of a section that we can forward, in offered order, one of each variant.
-pub(super) fn known_formats(section: &Offered) -> Vec<Format> {
+pub(super) fn known_formats(section: &Offered<'_>) -> Vec<Format> {
     let mut formats: Vec<Format> = Vec::new();
     let mut variants = Vec::new();
     for payload in &section.payloads {
@@ -69,13 +69,13 @@ fn can_share_port(payload_type: u8) -> bool {
 }
 
 /// A payload type as a format, with its retransmissions, when it is one that we forward.
-fn format(section: &Offered, payload: &Encoding) -> Option<Format> {
-    let codec = codec(section.kind?, &payload.name, payload.clock_rate)?;
+fn format(section: &Offered<'_>, payload: &Encoding<'_>) -> Option<Format> {
+    let codec = codec(section.kind?, payload.name, payload.clock_rate)?;
     let rtx = section.payloads.iter().find(|rtx| {
-        rtx.name == "rtx"
+        rtx.name.eq_ignore_ascii_case("rtx")
             && rtx.clock_rate == payload.clock_rate
             && can_share_port(rtx.payload_type)
-            && parameter(&rtx.fmtp, "apt").is_some_and(|apt| apt.parse() == Ok(payload.payload_type))
+            && parameter(rtx.fmtp, "apt").is_some_and(|apt| apt.parse() == Ok(payload.payload_type))
     });
     can_share_port(payload.payload_type).then(|| Format {
         payload_type: payload.payload_type,
@@ -87,27 +87,30 @@ fn format(section: &Offered, payload: &Encoding) -> Option<Format> {
             Codec::G722 | Codec::Pcmu | Codec::Pcma => payload.channels.unwrap_or(1),
             Codec::H264 | Codec::H265 | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => 0,
         },
-        fmtp: payload.fmtp.clone(),
+        fmtp: payload.fmtp.to_owned(),
         rtx: rtx.map(|rtx| rtx.payload_type),
         feedback: payload.feedback,
     })
 }
 
-/// The codec of an encoding name (in lower case) and clock.
+/// The codec of an encoding name and clock.
 fn codec(kind: Kind, name: &str, clock_rate: u32) -> Option<Codec> {
-    match (kind, name, clock_rate) {
-        (Kind::Audio, "opus", 48_000) => Some(Codec::Opus),
-        (Kind::Audio, "g722", 8_000) => Some(Codec::G722),
-        (Kind::Audio, "pcmu", 8_000) => Some(Codec::Pcmu),
-        (Kind::Audio, "pcma", 8_000) => Some(Codec::Pcma),
-        (Kind::Video, "h264", 90_000) => Some(Codec::H264),
-        (Kind::Video, "h265", 90_000) => Some(Codec::H265),
-        (Kind::Video, "vp8", 90_000) => Some(Codec::Vp8),
-        (Kind::Video, "vp9", 90_000) => Some(Codec::Vp9),
-        (Kind::Video, "av1", 90_000) => Some(Codec::Av1),
-        _ => None,
-    }
+    let known = CODECS.iter().find(|(k, n, c, _)| (*k, *c) == (kind, clock_rate) && n.eq_ignore_ascii_case(name));
+    known.map(|(.., codec)| *codec)
 }
+
+/// Encoding names and clocks of the codecs that we forward.
+const CODECS: [(Kind, &str, u32, Codec); 9] = [
+    (Kind::Audio, "opus", 48_000, Codec::Opus),
+    (Kind::Audio, "g722", 8_000, Codec::G722),
+    (Kind::Audio, "pcmu", 8_000, Codec::Pcmu),
+    (Kind::Audio, "pcma", 8_000, Codec::Pcma),
+    (Kind::Video, "h264", 90_000, Codec::H264),
+    (Kind::Video, "h265", 90_000, Codec::H265),
+    (Kind::Video, "vp8", 90_000, Codec::Vp8),
+    (Kind::Video, "vp9", 90_000, Codec::Vp9),
+    (Kind::Video, "av1", 90_000, Codec::Av1),
+];
 
 /// What tells payload types of one codec apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -63,11 +63,11 @@ impl Reader {
         let wrong = |wanted: &str| malformed(number, line, wanted);
         match key {
             "ice-ufrag" => {
-                let ufrag = ice_chars(value, 4).ok_or_else(|| wrong("4–256 ice-chars"))?;
+                let ufrag = ice_chars(value, 4).ok_or_else(|| wrong("4–256 ice-chars"))?.to_owned();
                 once(&mut self.ufrag, ufrag).ok_or_else(|| wrong("one ICE user name: all media share one transport"))
             }
             "ice-pwd" => {
-                let pwd = ice_chars(value, 22).ok_or_else(|| wrong("22–256 ice-chars"))?;
+                let pwd = ice_chars(value, 22).ok_or_else(|| wrong("22–256 ice-chars"))?.to_owned();
                 once(&mut self.pwd, pwd).ok_or_else(|| wrong("one ICE password: all media share one transport"))
             }
             "ice-lite" => Err(wrong("a full ICE agent: this server is ice-lite, so nobody would send checks")),

@@ -9,8 +9,8 @@ use super::{Codec, ExtensionIds, Format, Kind, Local, Negotiated, Offer, Refusal
 /// Answers a presenter's offer: every section `recvonly`.
 /// # Errors
 /// When a section cannot be accepted: no partial answers (RFC 9725 §4.4.3).
-pub fn answer_presenter(offer: &Offer, local: &Local<'_>) -> Result<Negotiated, Refusal> {
-    let media: Vec<&Offered> =
+pub fn answer_presenter(offer: &Offer<'_>, local: &Local<'_>) -> Result<Negotiated, Refusal> {
+    let media: Vec<&Offered<'_>> =
         offer.sections.iter().filter(|section| section.kind.is_some() && !section.rejected).collect();
     if media.is_empty() {
         return Err(Refusal::Unsupported("nothing to receive: no audio or video section".into()));
@@ -37,7 +37,7 @@ pub fn answer_presenter(offer: &Offer, local: &Local<'_>) -> Result<Negotiated, 
 /// Answers a viewer's offer: every usable section `sendonly`, others port 0.
 /// # Errors
 /// When no section is usable.
-pub fn answer_viewer(offer: &Offer, local: &Local<'_>, shape: &Shape) -> Result<Negotiated, Refusal> {
+pub fn answer_viewer(offer: &Offer<'_>, local: &Local<'_>, shape: &Shape) -> Result<Negotiated, Refusal> {
     let mut sections: Vec<Section> = Vec::new();
     let mut unusable = Vec::new();
     let mut too_foreign = Vec::new();
@@ -75,7 +75,7 @@ pub fn answer_viewer(offer: &Offer, local: &Local<'_>, shape: &Shape) -> Result<
         let reasons = if unusable.is_empty() { "no audio or video section".to_owned() } else { unusable.join("; ") };
         return Err(Refusal::Unsupported(format!("nothing to send: {reasons}")));
     }
-    let media: Vec<&Offered> = offer.sections.iter().filter(|offered| accepted(&sections, offered)).collect();
+    let media: Vec<&Offered<'_>> = offer.sections.iter().filter(|offered| accepted(&sections, offered)).collect();
     one_transport(offer, &media)?;
     conclude(offer, local, sections, Side::Viewer)
 }
@@ -90,7 +90,7 @@ pub(super) enum Side {
 }
 
 /// The one transport needs BUNDLE, unless there is only one section anyway, and RTCP on the same port.
-fn one_transport(offer: &Offer, media: &[&Offered]) -> Result<(), Refusal> {
+fn one_transport(offer: &Offer<'_>, media: &[&Offered<'_>]) -> Result<(), Refusal> {
     if !offer.has_bundle && media.len() > 1 {
         let reason = format!("{} sections without a=group:BUNDLE: all media share one transport", media.len());
         return Err(Refusal::Unsupported(reason));
@@ -103,8 +103,8 @@ fn one_transport(offer: &Offer, media: &[&Offered]) -> Result<(), Refusal> {
 }
 
 /// A stream has one presenter's MediaStream (RFC 9725 §4.4.2).
-fn one_stream(media: &[&Offered]) -> Result<(), Refusal> {
-    let mut streams: Vec<&str> = media.iter().flat_map(|section| &section.streams).map(String::as_str).collect();
+fn one_stream(media: &[&Offered<'_>]) -> Result<(), Refusal> {
+    let mut streams: Vec<&str> = media.iter().flat_map(|section| &section.streams).copied().collect();
     streams.sort_unstable();
     streams.dedup();
     match streams.as_slice() {
@@ -114,13 +114,13 @@ fn one_stream(media: &[&Offered]) -> Result<(), Refusal> {
 }
 
 /// Accepts a section with everything that we share, or says why not.
-fn accept(offer: &Offer, offered: &Offered, side: Side) -> Result<Section, Refusal> {
+fn accept(offer: &Offer<'_>, offered: &Offered<'_>, side: Side) -> Result<Section, Refusal> {
     let refuse = |reason: String| Err(Refusal::Unsupported(format!("{} {reason}", offered.label())));
     let Some(kind) = offered.kind else {
         return refuse("is neither audio nor video".into());
     };
-    if !PROTOS.contains(&offered.proto.as_str()) {
-        return refuse(format!("uses {}: wanted {}", excerpt(&offered.proto), PROTOS.join(" or ")));
+    if !PROTOS.contains(&offered.proto) {
+        return refuse(format!("uses {}: wanted {}", excerpt(offered.proto), PROTOS.join(" or ")));
     }
     if offered.place.is_none() {
         return refuse("is not in the BUNDLE group: all media share one transport".into());
@@ -133,7 +133,7 @@ fn accept(offer: &Offer, offered: &Offered, side: Side) -> Result<Section, Refus
     let rids = match side {
         // Without the extension nothing would say which layer a packet is of.
         Side::Presenter if extensions.rid.is_some() => {
-            answer::layers(offered, &formats).map(|layer| layer.rid.clone()).collect()
+            answer::layers(offered, &formats).map(|layer| layer.rid.to_owned()).collect()
         }
         Side::Presenter | Side::Viewer => Vec::new(),
     };
@@ -142,7 +142,7 @@ fn accept(offer: &Offer, offered: &Offered, side: Side) -> Result<Section, Refus
     }
     Ok(Section {
         index: offered.index,
-        mid: offered.mid.clone(),
+        mid: offered.mid.to_owned(),
         kind,
         formats,
         extensions,
@@ -153,7 +153,7 @@ fn accept(offer: &Offer, offered: &Offered, side: Side) -> Result<Section, Refus
 }
 
 /// The header extensions that both ends use.
-fn extensions(offer: &Offer, offered: &Offered, side: Side) -> ExtensionIds {
+fn extensions(offer: &Offer<'_>, offered: &Offered<'_>, side: Side) -> ExtensionIds {
     let longest_id = if offer.allow_mixed || offered.allow_mixed { 255 } else { 14 };
     let mut ids = ExtensionIds::default();
     for extension in &offered.extensions {
@@ -170,7 +170,7 @@ fn extensions(offer: &Offer, offered: &Offered, side: Side) -> ExtensionIds {
         if !works {
             continue;
         }
-        if let Some(slot) = slot(&mut ids, &extension.uri, side) {
+        if let Some(slot) = slot(&mut ids, extension.uri, side) {
             slot.get_or_insert(id);
         }
     }
@@ -198,7 +198,12 @@ fn slot<'a>(ids: &'a mut ExtensionIds, uri: &str, side: Side) -> Option<&'a mut 
 }
 
 /// Writes the answer, with fewer formats if it would be too long.
-fn conclude(offer: &Offer, local: &Local<'_>, mut sections: Vec<Section>, side: Side) -> Result<Negotiated, Refusal> {
+fn conclude(
+    offer: &Offer<'_>,
+    local: &Local<'_>,
+    mut sections: Vec<Section>,
+    side: Side,
+) -> Result<Negotiated, Refusal> {
     distinct_payload_types(&sections)?;
     let mut answer = answer::write(offer, local, &sections, side);
     while answer.len() > MAX_ANSWER {
@@ -252,7 +257,7 @@ fn declared(section: &Section, local: &Local<'_>) -> Source {
 }
 
 /// Whether an offered section is among the accepted ones.
-fn accepted(sections: &[Section], offered: &Offered) -> bool {
+fn accepted(sections: &[Section], offered: &Offered<'_>) -> bool {
     sections.iter().any(|section| section.index == offered.index)
 }
 
@@ -297,8 +302,8 @@ fn describe(format: &Format) -> String {
 }
 
 /// The codecs of an offered section in a message.
-fn offers(offered: &Offered) -> String {
-    let mut names: Vec<&str> = offered.payloads.iter().map(|payload| payload.name.as_str()).collect();
+fn offers(offered: &Offered<'_>) -> String {
+    let mut names: Vec<String> = offered.payloads.iter().map(|payload| payload.name.to_ascii_lowercase()).collect();
     names.retain(|name| !name.is_empty() && *name != "rtx");
     names.sort_unstable();
     names.dedup();

@@ -5,11 +5,11 @@ use super::grammar::{self, Attribute};
 use super::section::{Offered, split_word};
 use super::transport::{Remote, Transport};
 
-/// An offer, parsed.
+/// An offer, parsed; what it says is borrowed from its text.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub struct Offer<'a> {
     /// All of its media sections, in order.
-    pub(super) sections: Vec<Offered>,
+    pub(super) sections: Vec<Offered<'a>>,
     /// Whether there is a BUNDLE group; who is in it is said by `Offered::place`.
     pub(super) has_bundle: bool,
     /// `a=extmap-allow-mixed` for the whole session.
@@ -18,11 +18,11 @@ pub struct Offer {
     pub(super) remote: Remote,
 }
 
-impl Offer {
+impl<'a> Offer<'a> {
     /// Reads an offer.
     /// # Errors
     /// `Refusal::Malformed` when it is not SDP; names the line.
-    pub fn parse(text: &str) -> Result<Self, Refusal> {
+    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         let description = grammar::read(text)?;
         let session = description.session;
         let mut session_transport = Transport::default();
@@ -30,10 +30,10 @@ impl Offer {
             session_transport.apply(attribute)?;
         }
         let mut sections = Vec::with_capacity(description.media.len());
-        for (index, media) in description.media.into_iter().enumerate() {
+        for (index, media) in description.media.iter().enumerate() {
             let line = media.line;
             let section = Offered::read(index, media, &session)?;
-            if !section.mid.is_empty() && sections.iter().any(|other: &Offered| other.mid == section.mid) {
+            if !section.mid.is_empty() && sections.iter().any(|other: &Offered<'_>| other.mid == section.mid) {
                 return Err(grammar::malformed(line, &format!("a=mid:{}", section.mid), "every mid once"));
             }
             sections.push(section);
@@ -56,20 +56,20 @@ impl Offer {
 }
 
 /// The mids of the first BUNDLE group (RFC 9143 §7.2). Mids that name no section do no harm: FFmpeg writes them.
-fn bundle(session: &[Attribute]) -> Option<Vec<&str>> {
+fn bundle<'a>(session: &[Attribute<'a>]) -> Option<Vec<&'a str>> {
     session.iter().filter(|attribute| attribute.key == "group").find_map(|attribute| {
-        let (semantics, mids) = split_word(&attribute.value);
+        let (semantics, mids) = split_word(attribute.value);
         let mids: Vec<&str> = mids.split_whitespace().collect();
         (semantics == "BUNDLE" && !mids.is_empty()).then_some(mids)
     })
 }
 
 /// Where to look for ICE and DTLS lines: the tagged section (RFC 9143 §7.3.1), then any other, then the session alone.
-fn places(sections: &[Offered], bundle: Option<&[&str]>, session: &Transport) -> Vec<Transport> {
+fn places<'a>(sections: &[Offered<'a>], bundle: Option<&[&str]>, session: &Transport<'a>) -> Vec<Transport<'a>> {
     let tagged =
         bundle.and_then(|mids| mids.iter().find_map(|mid| sections.iter().find(|section| section.mid == *mid)));
     let others = sections.iter().filter(|section| !section.rejected);
-    let mut places: Vec<Transport> =
+    let mut places: Vec<Transport<'a>> =
         tagged.into_iter().chain(others).map(|section| section.transport.or(session)).collect();
     places.push(session.clone());
     places

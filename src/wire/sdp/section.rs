@@ -7,33 +7,33 @@ use super::{Feedback, Kind, Refusal, Source};
 /// A media section as offered.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "most are attributes without a value: there or not there")]
-pub(super) struct Offered {
+pub(super) struct Offered<'a> {
     /// Index of its `m=` line, from 0.
     pub(super) index: usize,
     /// First word of its `m=` line.
-    pub(super) media: String,
+    pub(super) media: &'a str,
     /// Audio or video; `None` for anything else, which is never accepted.
     pub(super) kind: Option<Kind>,
     /// Third word of its `m=` line.
-    pub(super) proto: String,
+    pub(super) proto: &'a str,
     /// The first format, whatever it is: what a rejected section repeats.
-    pub(super) first_format: String,
+    pub(super) first_format: &'a str,
     /// Port of its `m=` line.
     pub(super) port: u16,
     /// `a=mid`; empty when there is none.
-    pub(super) mid: String,
+    pub(super) mid: &'a str,
     /// Seen from the client.
     pub(super) direction: Direction,
     /// Encoding types in order, without duplicates.
-    pub(super) payloads: Vec<Encoding>,
+    pub(super) payloads: Vec<Encoding<'a>>,
     /// Header extensions in order; no id twice.
-    pub(super) extensions: Vec<Extension>,
+    pub(super) extensions: Vec<Extension<'a>>,
     /// Simulcast layers that the client would send, in order.
-    pub(super) layers: Vec<Layer>,
+    pub(super) layers: Vec<Layer<'a>>,
     /// Declared sources.
     pub(super) sources: Vec<Source>,
     /// MediaStream ids (RFC 8830), without duplicates.
-    pub(super) streams: Vec<String>,
+    pub(super) streams: Vec<&'a str>,
     /// `a=bundle-only`
     pub(super) bundle_only: bool,
     /// `a=rtcp-mux`
@@ -45,7 +45,7 @@ pub(super) struct Offered {
     /// `a=extmap-allow-mixed` in this section.
     pub(super) allow_mixed: bool,
     /// Its ICE and DTLS lines.
-    pub(super) transport: Transport,
+    pub(super) transport: Transport<'a>,
     /// The client itself offers it as rejected. Set by the offer, which knows the BUNDLE group.
     pub(super) rejected: bool,
     /// Its place among those that share the one transport, in the order of the BUNDLE group. Set by the offer.
@@ -66,48 +66,48 @@ pub(super) enum Direction {
 }
 
 /// A payload type as offered.
-#[derive(Clone, Debug)]
-pub(super) struct Encoding {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Encoding<'a> {
     /// 0–127.
     pub(super) payload_type: u8,
     /// `<name>/<clock>[/<channels>]` as offered, to be repeated in the answer; empty when not known.
-    pub(super) rtpmap: String,
-    /// Encoding name in lower case.
-    pub(super) name: String,
+    pub(super) rtpmap: &'a str,
+    /// Encoding name, in whatever case; empty when not known.
+    pub(super) name: &'a str,
     /// Hz.
     pub(super) clock_rate: u32,
     /// Third part of `rtpmap`.
     pub(super) channels: Option<u8>,
     /// Parameters, without the payload type.
-    pub(super) fmtp: String,
+    pub(super) fmtp: &'a str,
     /// What of its `rtcp-fb` lines we know.
     pub(super) feedback: Feedback,
 }
 
 /// A header extension as offered (RFC 8285 §5).
-#[derive(Clone, Debug)]
-pub(super) struct Extension {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extension<'a> {
     /// Local identifier; not yet checked to fit a packet.
     pub(super) id: u16,
     /// Who uses it, when the client says so.
     pub(super) direction: Option<Direction>,
     /// What it is.
-    pub(super) uri: String,
+    pub(super) uri: &'a str,
 }
 
 /// A simulcast layer (RFC 8853) with its restrictions (RFC 8851).
-#[derive(Clone, Debug)]
-pub(super) struct Layer {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layer<'a> {
     /// `rid-id`
-    pub(super) rid: String,
+    pub(super) rid: &'a str,
     /// `pt=…;max-width=…` as offered; mostly empty.
-    pub(super) restrictions: String,
+    pub(super) restrictions: &'a str,
 }
 
-impl Offered {
+impl<'a> Offered<'a> {
     /// Interprets a section. `session` are the attributes that hold for all of them.
-    pub(super) fn read(index: usize, media: Media, session: &[Attribute]) -> Result<Self, Refusal> {
-        let kind = match media.name.as_str() {
+    pub(super) fn read(index: usize, media: &Media<'a>, session: &[Attribute<'a>]) -> Result<Self, Refusal> {
+        let kind = match media.name {
             "audio" => Some(Kind::Audio),
             "video" => Some(Kind::Video),
             _ => None,
@@ -115,12 +115,12 @@ impl Offered {
         let mut section = Self {
             index,
             kind,
-            payloads: if kind.is_some() { payloads(&media)? } else { Vec::new() },
+            payloads: if kind.is_some() { payloads(media)? } else { Vec::new() },
             media: media.name,
             proto: media.proto,
-            first_format: media.formats.into_iter().next().unwrap_or_default(),
+            first_format: media.formats.first().copied().unwrap_or_default(),
             port: media.port,
-            mid: String::new(),
+            mid: "",
             direction: Direction::SendRecv,
             extensions: Vec::new(),
             layers: Vec::new(),
@@ -136,7 +136,7 @@ impl Offered {
             place: None,
         };
         for attribute in session {
-            section.direction = direction(&attribute.key).unwrap_or(section.direction);
+            section.direction = direction(attribute.key).unwrap_or(section.direction);
         }
         let mut simulcast = None;
         for attribute in &media.attributes {
@@ -154,7 +154,7 @@ impl Offered {
         }
         let declared = std::mem::take(&mut section.layers);
         if let Some(attribute) = simulcast {
-            section.layers = simulcast_layers(&attribute.value, &declared);
+            section.layers = simulcast_layers(attribute.value, &declared);
         }
         section.sources = sources(&media.attributes);
         section.streams = streams(&media.attributes);
@@ -162,18 +162,18 @@ impl Offered {
     }
 
     /// Takes in one attribute of the section; unknown ones are ignored.
-    fn apply(&mut self, attribute: &Attribute) -> Result<(), Refusal> {
-        let value = attribute.value.as_str();
-        if let Some(direction) = direction(&attribute.key) {
+    fn apply(&mut self, attribute: &Attribute<'a>) -> Result<(), Refusal> {
+        let value = attribute.value;
+        if let Some(direction) = direction(attribute.key) {
             self.direction = direction;
             return Ok(());
         }
-        match attribute.key.as_str() {
+        match attribute.key {
             "mid" => {
                 if value.is_empty() || value.len() > MAX_MID || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(attribute.malformed("a mid of 1–64 visible ASCII characters"));
                 }
-                value.clone_into(&mut self.mid);
+                self.mid = value;
             }
             "bundle-only" => self.bundle_only = true,
             "rtcp-mux" => self.rtcp_mux = true,
@@ -197,9 +197,9 @@ impl Offered {
     }
 
     /// `a=rtpmap:<payload type> <name>/<clock rate>[/<channels>]`; the first one of a payload type counts.
-    fn rtpmap(&mut self, attribute: &Attribute) -> Result<(), Refusal> {
-        let (payload_type, encoding) = split_word(&attribute.value);
-        let Some(payload) = self.payloads.iter_mut().find(|payload| is(payload_type, payload)) else {
+    fn rtpmap(&mut self, attribute: &Attribute<'a>) -> Result<(), Refusal> {
+        let (payload_type, encoding) = split_word(attribute.value);
+        let Some(payload) = self.payload(payload_type) else {
             return Ok(());
         };
         if payload.clock_rate != 0 && !payload.rtpmap.is_empty() {
@@ -211,39 +211,36 @@ impl Offered {
         let Some(clock_rate) = clock_rate.filter(|_| !name.is_empty() && encoding.len() <= MAX_ENCODING) else {
             return Err(attribute.malformed("<payload type> <name>/<clock rate>[/<channels>]"));
         };
-        encoding.clone_into(&mut payload.rtpmap);
-        payload.name = name.to_ascii_lowercase();
+        payload.rtpmap = encoding;
+        payload.name = name;
         payload.clock_rate = clock_rate;
         payload.channels = parts.next().and_then(|channels| channels.parse().ok());
         Ok(())
     }
 
     /// `a=fmtp:<payload type> <parameters>`
-    fn fmtp(&mut self, value: &str) {
+    fn fmtp(&mut self, value: &'a str) {
         let (payload_type, parameters) = split_word(value);
-        let Some(payload) = self.payloads.iter_mut().find(|payload| is(payload_type, payload)) else {
-            return;
-        };
-        if payload.fmtp.is_empty() {
-            parameters.clone_into(&mut payload.fmtp);
+        if let Some(payload) = self.payload(payload_type)
+            && payload.fmtp.is_empty()
+        {
+            payload.fmtp = parameters;
         }
+    }
+
+    /// The payload type that a word of an attribute names.
+    fn payload(&mut self, word: &str) -> Option<&mut Encoding<'a>> {
+        let payload_type: u8 = word.parse().ok()?;
+        self.payloads.iter_mut().find(|payload| payload.payload_type == payload_type)
     }
 
     /// `a=rtcp-fb:<payload type or *> <message>` (RFC 4585 §4.2)
     fn feedback(&mut self, value: &str) {
         let (payload_type, message) = split_word(value);
-        for payload in &mut self.payloads {
-            if payload_type != "*" && !is(payload_type, payload) {
-                continue;
-            }
-            match message {
-                "nack" => payload.feedback.nack = true,
-                "nack pli" => payload.feedback.pli = true,
-                "ccm fir" => payload.feedback.fir = true,
-                "transport-cc" => payload.feedback.transport_cc = true,
-                "goog-remb" => payload.feedback.remb = true,
-                _ => {}
-            }
+        if payload_type == "*" {
+            self.payloads.iter_mut().for_each(|payload| add(&mut payload.feedback, message));
+        } else if let Some(payload) = self.payload(payload_type) {
+            add(&mut payload.feedback, message);
         }
     }
 
@@ -252,14 +249,14 @@ impl Offered {
         if self.mid.is_empty() {
             format!("{} section {}", self.media, self.index)
         } else {
-            format!("{} section (mid `{}`)", self.media, excerpt(&self.mid))
+            format!("{} section (mid `{}`)", self.media, excerpt(self.mid))
         }
     }
 }
 
 /// The payload types of an `m=` line; those of RFC 3551 are known without `rtpmap`.
-fn payloads(media: &Media) -> Result<Vec<Encoding>, Refusal> {
-    let mut payloads: Vec<Encoding> = Vec::new();
+fn payloads<'a>(media: &Media<'a>) -> Result<Vec<Encoding<'a>>, Refusal> {
+    let mut payloads: Vec<Encoding<'a>> = Vec::with_capacity(media.formats.len().min(MOST_PAYLOADS));
     for format in &media.formats {
         let Some(payload_type) = format.parse::<u8>().ok().filter(|payload_type| *payload_type < 128) else {
             if !media.proto.contains("RTP/") {
@@ -278,20 +275,27 @@ fn payloads(media: &Media) -> Result<Vec<Encoding>, Refusal> {
         };
         payloads.push(Encoding {
             payload_type,
-            rtpmap: String::new(),
-            name: name.to_owned(),
+            rtpmap: "",
+            name,
             clock_rate,
             channels: None,
-            fmtp: String::new(),
+            fmtp: "",
             feedback: Feedback::default(),
         });
     }
     Ok(payloads)
 }
 
-/// Whether a word of an attribute names this payload type.
-fn is(word: &str, payload: &Encoding) -> bool {
-    word.parse() == Ok(payload.payload_type)
+/// Adds a message of `rtcp-fb` to those of a payload type.
+fn add(feedback: &mut Feedback, message: &str) {
+    match message {
+        "nack" => feedback.nack = true,
+        "nack pli" => feedback.pli = true,
+        "ccm fir" => feedback.fir = true,
+        "transport-cc" => feedback.transport_cc = true,
+        "goog-remb" => feedback.remb = true,
+        _ => {}
+    }
 }
 
 /// `sendrecv` and its kin.
@@ -306,23 +310,23 @@ fn direction(word: &str) -> Option<Direction> {
 }
 
 /// `a=extmap:<id>[/<direction>] <uri> [<attributes>]` (RFC 8285 §8)
-fn extension(attribute: &Attribute) -> Result<Extension, Refusal> {
-    let (id, rest) = split_word(&attribute.value);
+fn extension<'a>(attribute: &Attribute<'a>) -> Result<Extension<'a>, Refusal> {
+    let (id, rest) = split_word(attribute.value);
     let (id, way) = id.split_once('/').map_or((id, None), |(id, way)| (id, Some(way)));
     let (uri, _) = split_word(rest);
     let way_known = way.is_none_or(|way| direction(way).is_some());
     let (Ok(id), false, true) = (id.parse(), uri.is_empty(), way_known) else {
         return Err(attribute.malformed("<id>[/<direction>] <uri>"));
     };
-    Ok(Extension { id, direction: way.and_then(direction), uri: uri.to_owned() })
+    Ok(Extension { id, direction: way.and_then(direction), uri })
 }
 
 /// `a=rid:<id> send [<restrictions>]` (RFC 8851 §10); layers that the client would receive are none of ours.
-fn layer(value: &str) -> Option<Layer> {
+fn layer(value: &str) -> Option<Layer<'_>> {
     let (rid, rest) = split_word(value);
     let (way, restrictions) = split_word(rest);
     let sane = !rid.is_empty() && rid.len() <= MAX_RID && rid.bytes().all(is_rid_byte);
-    (sane && way == "send").then(|| Layer { rid: rid.to_owned(), restrictions: restrictions.to_owned() })
+    (sane && way == "send").then_some(Layer { rid, restrictions })
 }
 
 /// Letters, digits, `-` and `_` (RFC 8851 §10).
@@ -332,18 +336,18 @@ fn is_rid_byte(byte: u8) -> bool {
 
 /// The declared layers in the order of `a=simulcast:send 1;~2,3` (RFC 8853 §5.1):
 /// of alternatives the first, paused or not.
-fn simulcast_layers(value: &str, declared: &[Layer]) -> Vec<Layer> {
+fn simulcast_layers<'a>(value: &str, declared: &[Layer<'a>]) -> Vec<Layer<'a>> {
     let mut words = value.split_whitespace();
     while let Some(way) = words.next() {
         let streams = words.next().unwrap_or_default();
         if way != "send" {
             continue;
         }
-        let mut layers: Vec<Layer> = Vec::new();
+        let mut layers: Vec<Layer<'a>> = Vec::new();
         for stream in streams.split(';') {
             let first = stream.split(',').next().unwrap_or_default().trim_start_matches('~');
             let taken = layers.iter().any(|layer| layer.rid == first);
-            layers.extend(declared.iter().find(|layer| layer.rid == first && !taken).cloned());
+            layers.extend(declared.iter().find(|layer| layer.rid == first && !taken));
         }
         return layers;
     }
@@ -351,11 +355,11 @@ fn simulcast_layers(value: &str, declared: &[Layer]) -> Vec<Layer> {
 }
 
 /// Sources from `a=ssrc` and `a=ssrc-group`; those that only repeat or repair others do not count.
-fn sources(attributes: &[Attribute]) -> Vec<Source> {
+fn sources(attributes: &[Attribute<'_>]) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     let mut repairing: Vec<u32> = Vec::new();
     for attribute in attributes.iter().filter(|attribute| attribute.key == "ssrc-group") {
-        let (semantics, rest) = split_word(&attribute.value);
+        let (semantics, rest) = split_word(attribute.value);
         let mut ssrcs = rest.split_whitespace().map_while(|ssrc| ssrc.parse::<u32>().ok());
         let (Some(ssrc), Some(repair)) = (ssrcs.next(), ssrcs.next()) else {
             continue;
@@ -371,7 +375,7 @@ fn sources(attributes: &[Attribute]) -> Vec<Source> {
         }
     }
     for attribute in attributes.iter().filter(|attribute| attribute.key == "ssrc") {
-        let Ok(ssrc) = split_word(&attribute.value).0.parse() else {
+        let Ok(ssrc) = split_word(attribute.value).0.parse() else {
             continue;
         };
         let known = repairing.contains(&ssrc) || sources.iter().any(|source| source.ssrc == ssrc);
@@ -383,21 +387,21 @@ fn sources(attributes: &[Attribute]) -> Vec<Source> {
 }
 
 /// MediaStream ids from `a=msid`, or else from the older `a=ssrc:… msid:`.
-fn streams(attributes: &[Attribute]) -> Vec<String> {
-    let own = attributes.iter().filter(|attribute| attribute.key == "msid").map(|attribute| attribute.value.as_str());
-    let older = attributes
-        .iter()
-        .filter(|attribute| attribute.key == "ssrc")
-        .filter_map(|attribute| split_word(&attribute.value).1.strip_prefix("msid:"));
-    let mut streams: Vec<String> = Vec::new();
-    let any_own = own.clone().next().is_some();
-    let found: Box<dyn Iterator<Item = &str>> = if any_own { Box::new(own) } else { Box::new(older) };
-    for value in found {
+fn streams<'a>(attributes: &[Attribute<'a>]) -> Vec<&'a str> {
+    let values = |key: &'static str| attributes.iter().filter(move |a| a.key == key).map(|a| a.value);
+    let older = || values("ssrc").filter_map(|value| split_word(value).1.strip_prefix("msid:"));
+    let mut streams: Vec<&str> = Vec::new();
+    let mut add = |value| {
         let (stream, _) = split_word(value);
         // `-` says: a track without stream (RFC 8830 §2).
-        if stream != "-" && !stream.is_empty() && streams.len() < 2 && !streams.iter().any(|known| known == stream) {
-            streams.push(stream.to_owned());
+        if stream != "-" && !stream.is_empty() && streams.len() < 2 && !streams.contains(&stream) {
+            streams.push(stream);
         }
+    };
+    if values("msid").next().is_some() {
+        values("msid").for_each(&mut add);
+    } else {
+        older().for_each(&mut add);
     }
     streams
 }
@@ -408,6 +412,8 @@ pub(super) fn split_word(text: &str) -> (&str, &str) {
     text.split_once([' ', '\t']).map_or((text, ""), |(word, rest)| (word, rest.trim_ascii()))
 }
 
+/// Payload types that there can be.
+const MOST_PAYLOADS: usize = 128;
 /// Bytes of a mid.
 const MAX_MID: usize = 64;
 /// Bytes of a rid.

@@ -6,11 +6,11 @@ use super::{DtlsRole, Fingerprint, Hash, IceCredentials, Refusal};
 /// ICE and DTLS attributes of one level: the session, or a section. In an offer with one transport any
 /// level may have them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Transport {
+pub(super) struct Transport<'a> {
     /// `a=ice-ufrag`
-    ufrag: Option<String>,
+    ufrag: Option<&'a str>,
     /// `a=ice-pwd`
-    pwd: Option<String>,
+    pwd: Option<&'a str>,
     /// Usable `a=fingerprint` lines.
     fingerprints: Vec<Fingerprint>,
     /// The last hash function that we do not know.
@@ -19,11 +19,11 @@ pub(super) struct Transport {
     role: Option<DtlsRole>,
 }
 
-impl Transport {
+impl<'a> Transport<'a> {
     /// Takes in one attribute, if it is one of these.
-    pub(super) fn apply(&mut self, attribute: &Attribute) -> Result<(), Refusal> {
-        let value = attribute.value.as_str();
-        match attribute.key.as_str() {
+    pub(super) fn apply(&mut self, attribute: &Attribute<'a>) -> Result<(), Refusal> {
+        let value = attribute.value;
+        match attribute.key {
             "ice-ufrag" => {
                 self.ufrag = Some(ice_chars(value, 4).ok_or_else(|| attribute.malformed("4–256 ice-chars"))?);
             }
@@ -43,16 +43,12 @@ impl Transport {
     }
 
     /// `a=fingerprint:<hash> <hex>` (RFC 8122 §5). Hashes that we do not know, or that are broken, are left out.
-    fn fingerprint(&mut self, attribute: &Attribute) -> Result<(), Refusal> {
-        let (name, hex) = super::section::split_word(&attribute.value);
-        let (hash, length) = match name.to_ascii_lowercase().as_str() {
-            "sha-256" => (Hash::Sha256, 32),
-            "sha-384" => (Hash::Sha384, 48),
-            "sha-512" => (Hash::Sha512, 64),
-            _ => {
-                self.unknown_hash = Some(excerpt(name));
-                return Ok(());
-            }
+    fn fingerprint(&mut self, attribute: &Attribute<'_>) -> Result<(), Refusal> {
+        let (name, hex) = super::section::split_word(attribute.value);
+        let known = HASHES.iter().find(|(known, ..)| name.eq_ignore_ascii_case(known));
+        let Some((_, hash, length)) = known.copied() else {
+            self.unknown_hash = Some(excerpt(name));
+            return Ok(());
         };
         let value: Option<Vec<u8>> = hex.split(':').map(hex_byte).collect();
         let Some(value) = value.filter(|value| value.len() == length) else {
@@ -72,17 +68,9 @@ impl Transport {
     /// What holds in a section: its own lines, and those of the session where it has none.
     pub(super) fn or(&self, session: &Self) -> Self {
         let fingerprints = if self.fingerprints.is_empty() { &session.fingerprints } else { &self.fingerprints };
-        let (ufrag, pwd) = if self.has_ice() {
-            (&self.ufrag, &self.pwd)
-        } else {
-            (
-                self.ufrag.as_ref().map_or(&session.ufrag, |_| &self.ufrag),
-                self.pwd.as_ref().map_or(&session.pwd, |_| &self.pwd),
-            )
-        };
         Self {
-            ufrag: ufrag.clone(),
-            pwd: pwd.clone(),
+            ufrag: self.ufrag.or(session.ufrag),
+            pwd: self.pwd.or(session.pwd),
             fingerprints: fingerprints.clone(),
             unknown_hash: self.unknown_hash.clone().or_else(|| session.unknown_hash.clone()),
             role: self.role.or(session.role),
@@ -103,10 +91,10 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Finds each piece in the first place that has it; `places` in the order of preference.
-    pub(super) fn find(places: &[Transport]) -> Result<Self, Refusal> {
+    pub(super) fn find(places: &[Transport<'_>]) -> Result<Self, Refusal> {
         let ice = places
             .iter()
-            .find_map(|place| Some(IceCredentials { ufrag: place.ufrag.clone()?, pwd: place.pwd.clone()? }));
+            .find_map(|place| Some(IceCredentials { ufrag: place.ufrag?.to_owned(), pwd: place.pwd?.to_owned() }));
         let Some(ice) = ice else {
             return Err(Refusal::Malformed("no ICE credentials: wanted a=ice-ufrag and a=ice-pwd".into()));
         };
@@ -126,8 +114,8 @@ impl Remote {
 }
 
 /// Our part for the client's `a=setup` (RFC 8842 §5).
-fn role(attribute: &Attribute) -> Result<DtlsRole, Refusal> {
-    match attribute.value.as_str() {
+fn role(attribute: &Attribute<'_>) -> Result<DtlsRole, Refusal> {
+    match attribute.value {
         "actpass" | "active" => Ok(DtlsRole::Server),
         "passive" => Ok(DtlsRole::Client),
         _ => Err(attribute.malformed("actpass, active or passive")),
@@ -135,9 +123,9 @@ fn role(attribute: &Attribute) -> Result<DtlsRole, Refusal> {
 }
 
 /// `min`–256 characters out of letters, digits, `+` and `/` (RFC 8839 §5.4).
-pub(super) fn ice_chars(value: &str, min: usize) -> Option<String> {
+pub(super) fn ice_chars(value: &str, min: usize) -> Option<&str> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-    ((min..=256).contains(&value.len()) && value.bytes().all(good)).then(|| value.to_owned())
+    ((min..=256).contains(&value.len()) && value.bytes().all(good)).then_some(value)
 }
 
 /// Two hex digits.
@@ -146,5 +134,8 @@ fn hex_byte(digits: &str) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok().filter(|_| two)
 }
 
+/// Hash functions that we know, and the bytes of their values.
+const HASHES: [(&str, Hash, usize); 3] =
+    [("sha-256", Hash::Sha256, 32), ("sha-384", Hash::Sha384, 48), ("sha-512", Hash::Sha512, 64)];
 /// Fingerprints of one level; aiortc sends three.
 const MAX_FINGERPRINTS: usize = 16;
