@@ -1,21 +1,92 @@
-//! What a join costs the server: the DTLS handshake and the keys.
+//! What a join costs the server: reading the offer and answering it, the DTLS handshake and the keys; beside it the
+//! least that any server spends on it, which is the arithmetic of the handshake.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use tribune::peer::dtls::{Handshake, Identity, Progress};
 use tribune::peer::srtp::{RtcpOpener, RtcpSealer, RtpSealer};
-use tribune::wire::sdp::DtlsRole;
+use tribune::wire::sdp::{DtlsRole, IceCredentials, Local, Offer, Shape, Source, answer_viewer};
 
 use crate::Row;
 use crate::ground::{cpu, since};
 
 pub(crate) fn run() -> Vec<Row> {
+    let mut rows: Vec<Row> = OFFERS.iter().map(|(who, offer)| answer(who, offer)).collect();
+
+    let keys = SystemRandom::new();
+    let certificate = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &keys).unwrap();
+    let certificate = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, certificate.as_ref()).unwrap();
+    let signed = certificate.sign(&keys, MESSAGE).unwrap();
+    let sign = median(|| {
+        black_box(certificate.sign(&keys, MESSAGE).unwrap());
+    });
+    let theirs = signature::UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, certificate.public_key().as_ref());
+    let verify = median(|| theirs.verify(MESSAGE, signed.as_ref()).unwrap());
+    let agreed = [("X25519", &agreement::X25519), ("P-256", &agreement::ECDH_P256)]
+        .map(|(curve, algorithm)| (curve, median(|| agree(algorithm))));
+    for (what, nanos) in [("ECDSA P-256 signature", sign), ("ECDSA P-256 verification", verify)] {
+        rows.push(Row::cpu(what, "join", nanos));
+    }
+    for (curve, nanos) in agreed {
+        rows.push(Row::cpu(format!("{curve} key and agreement"), "join", nanos));
+    }
+    // The handshake below agrees on P-256, as the library's client wishes.
+    let floor = sign + verify + agreed[1].1;
+
     let (server, client) = (Arc::new(Identity::generate().unwrap()), Identity::generate().unwrap());
     let mut costs: Vec<f64> = (0..300).map(|_| one(&server, &client).as_nanos() as f64).collect();
     costs.sort_by(f64::total_cmp);
     let nanos = costs[costs.len() / 2];
-    vec![Row::cpu("DTLS handshake and keys, the server's part", "join", nanos)]
+    let what = "DTLS handshake and keys, the server's part";
+    rows.push(Row::cpu(what, "join", nanos).against(floor));
+    rows
+}
+
+/// From the text of a viewer's offer to the text of our answer.
+fn answer(who: &str, offer: &str) -> Row {
+    let identity = Identity::generate().unwrap();
+    let ice = IceCredentials { ufrag: "abcdefgh".into(), pwd: "0123456789abcdef01234567".into() };
+    let nanos = median(|| {
+        let offer = Offer::parse(offer).unwrap();
+        let local = Local {
+            ice: &ice,
+            fingerprint: identity.fingerprint(),
+            candidates: &[([127, 0, 0, 1], 9).into()],
+            session_id: 1 << 61,
+            msid: "live",
+            audio: Source { ssrc: 1, rtx: None },
+            video: Source { ssrc: 2, rtx: Some(3) },
+        };
+        black_box(answer_viewer(&offer, &local, &Shape::default()).unwrap());
+    });
+    Row::cpu(format!("offer of {who} ({} bytes), answered", offer.len()), "join", nanos)
+}
+
+/// A fresh key, and the secret that it makes with a peer's.
+fn agree(algorithm: &'static agreement::Algorithm) {
+    let ours = PrivateKey::generate(algorithm).unwrap();
+    let public = ours.compute_public_key().unwrap();
+    // Our own public key is as good as anybody's for measuring.
+    let peer = UnparsedPublicKey::new(algorithm, public.as_ref());
+    agreement::agree(&ours, peer, (), |secret| Ok(black_box(secret[0]))).unwrap();
+}
+
+/// CPU nanoseconds, the median of many rounds.
+fn median(mut work: impl FnMut()) -> f64 {
+    let mut costs: Vec<f64> = (0..500)
+        .map(|_| {
+            let start = cpu();
+            work();
+            since(start).as_nanos() as f64
+        })
+        .collect();
+    costs.sort_by(f64::total_cmp);
+    costs[costs.len() / 2]
 }
 
 /// One handshake; the CPU time of the server's part.
@@ -47,3 +118,11 @@ fn one(server: &Identity, client: &Identity) -> Duration {
     }
     panic!("the handshake does not end");
 }
+
+const OFFERS: &[(&str, &str)] = &[
+    ("Chromium", include_str!("../fixtures/offers/chromium-156-play.sdp")),
+    ("Firefox", include_str!("../fixtures/offers/firefox-153-play.sdp")),
+    ("aiortc", include_str!("../fixtures/offers/aiortc-1.16.0-play.sdp")),
+];
+/// About as long as what is hashed into a signature.
+const MESSAGE: &[u8] = &[7; 2000];
