@@ -306,7 +306,8 @@ mod tests {
         };
 
         for audio in [None, Some(8)] {
-            let parsed = Offer::parse(&presentation(&credentials("load"), &hash(7), 42, 7, audio)).expect("an offer");
+            let text = presentation(&credentials("load"), &hash(7), 42, 7, audio);
+            let parsed = Offer::parse(&text).expect("an offer");
             let negotiated = sdp::answer_presenter(&parsed, &local).expect("an answer");
 
             let types: Vec<_> = negotiated.sections.iter().map(|section| section.formats[0].payload_type).collect();
