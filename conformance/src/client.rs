@@ -71,6 +71,8 @@ pub(crate) struct Context {
 #[derive(Clone)]
 struct Made {
     side: Side,
+    /// Which check made it; only that one cleans it up.
+    check: usize,
     url: Url,
     /// Kept while checks use it; only the end of the run deletes it.
     held: bool,
@@ -221,7 +223,7 @@ impl Context {
         if let Some(Ok(url)) = location.map(|reference| exchange.request.url.resolve(reference)) {
             // Never delete what a server calls by the endpoint's own name.
             if self.endpoint(side).is_ok_and(|endpoint| *endpoint != url) {
-                self.made.borrow_mut().push(Made { side, url, held: false });
+                self.made.borrow_mut().push(Made { side, check: current(), url, held: false });
             }
         }
     }
@@ -292,18 +294,19 @@ impl Context {
 
     /// Deletes what is left of all sessions.
     pub(crate) async fn clean_up(&self) {
+        let left: Vec<Made> = self.made.borrow_mut().drain(..).collect();
         for side in [Side::Whep, Side::Whip] {
-            for made in self.made.borrow_mut().iter_mut() {
-                made.held = false;
+            for made in left.iter().filter(|made| made.side == side) {
+                let _unreachable = self.delete(side, &made.url).await;
             }
-            self.clean_up_side(side).await;
         }
     }
 
-    /// Deletes what checks left behind on that side.
+    /// Deletes what the running check left behind on that side; others that run beside it keep theirs.
     pub(crate) async fn clean_up_side(&self, side: Side) {
-        let left: Vec<Made> = self.made.borrow().iter().filter(|m| m.side == side && !m.held).cloned().collect();
-        for Made { side, url, .. } in left {
+        let left: Vec<Made> =
+            self.made.borrow().iter().filter(|m| m.side == side && m.check == current() && !m.held).cloned().collect();
+        for Made { url, .. } in left {
             let _unreachable = self.delete(side, &url).await;
             // One try each: a server without DELETE would keep us here for ever.
             self.made.borrow_mut().retain(|made| made.url != url);
@@ -352,6 +355,16 @@ impl Context {
         };
         probe.await.map(|a| a.ip()).map_err(|e| Halt::Skip(format!("no route to {target}: {e}")))
     }
+}
+
+tokio::task_local! {
+    /// The number of the check that is running.
+    pub(crate) static CHECK: usize;
+}
+
+/// The running check; outside of all checks it is the run itself.
+fn current() -> usize {
+    CHECK.try_with(|check| *check).unwrap_or(usize::MAX)
 }
 
 /// What a 201 made.

@@ -14,6 +14,7 @@ mod cli;
 mod client;
 mod date;
 mod http;
+mod interop;
 mod link;
 mod mutants;
 mod offer;
@@ -29,13 +30,13 @@ mod url;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
 use crate::cases::all;
 use crate::clauses::Table;
-use crate::cli::{Cli, Side};
+use crate::cli::{Cli, Level, Side};
 use crate::client::{BRISK, Context, POLITE, Target};
 use crate::http::Http;
 use crate::offer::Fixture;
@@ -81,7 +82,10 @@ fn start(cli: &Cli) -> Result<ExitCode, String> {
         print(&result.markdown())?;
         return Ok(if result.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let report = judge(cli, &table)?;
+    let Some(report) = judge(cli, &table)? else {
+        eprintln!("tribune-conformance: interrupted; all sessions that were made are deleted");
+        return Ok(ExitCode::from(130));
+    };
     print(&report.render(cli.format)?)?;
     Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -119,21 +123,45 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     builder.worker_threads(2).enable_all().build().map_err(|e| format!("cannot start: {e}"))
 }
 
-/// Runs the checks.
-fn judge(cli: &Cli, table: &Table) -> Result<Report, String> {
+/// Runs the checks. Whatever ends the run, no session is left behind.
+fn judge(cli: &Cli, table: &Table) -> Result<Option<Report>, String> {
     let (target, http) = aim(cli)?;
     let cases = selected(all(), table, cli.level, &cli.only)?;
     let context = Context::new(target, http);
     let progress = if cli.quiet { Progress::Silent } else { Progress::Stderr };
+    let deadline = Instant::now() + Duration::from_secs(cli.deadline);
     runtime()?.block_on(async {
+        let work = async {
+            match cli.level {
+                Level::Interop if cli.only.is_empty() => interop::run(&context, progress, deadline).await,
+                _ => run(&context, table, &cases, progress, deadline).await,
+            }
+        };
         tokio::select! {
-            report = run(&context, table, &cases, progress) => report,
-            _ = tokio::signal::ctrl_c() => {
-                context.clean_up().await;
-                Err("interrupted; all sessions that were made are deleted".into())
+            report = work => report.map(Some),
+            () = interrupted() => {
+                // A target that hangs must not keep the terminal.
+                let _whatever_is_left = tokio::time::timeout(Duration::from_secs(10), context.clean_up()).await;
+                Ok(None)
             }
         }
     })
+}
+
+/// Waits for Ctrl-C, or for being asked to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _pressed = tokio::signal::ctrl_c().await;
+        }
+    }
 }
 
 /// Writes to standard output. A closed pipe is an error like any other.

@@ -63,6 +63,37 @@ impl Row {
         }
     }
 
+    /// One step of a replayed client.
+    pub(crate) fn of_player(step: &str, source: &str, endpoint: Side, outcome: Outcome, took: Duration) -> Self {
+        Self {
+            clause: step.to_owned(),
+            endpoint,
+            verdict: outcome.verdict,
+            keyword: "INTEROP".into(),
+            severity: "S2".into(),
+            source: source.to_owned(),
+            from_memory: false,
+            requirement: outcome.expected.clone(),
+            expected: outcome.expected,
+            observed: outcome.observed,
+            curl: outcome.curl,
+            milliseconds: took.as_millis() as u64,
+        }
+    }
+
+    /// Which class of keywords the clause belongs to.
+    fn class(&self) -> &'static str {
+        let mut words = self.keyword.split_whitespace();
+        match words.next().unwrap_or_default() {
+            "MUST" | "SHALL" => "MUST/SHALL",
+            "SHOULD" | "RECOMMENDED" | "preferred" => "SHOULD",
+            "MAY" => "MAY",
+            "GOOD" => "GOOD",
+            "INTEROP" => "INTEROP",
+            _ => "other",
+        }
+    }
+
     /// `W-4.2-01 (whip)`, or `CORS-02 (whip m)` when the clause is cited from memory.
     fn label(&self) -> String {
         let mark = if self.from_memory { " m" } else { "" };
@@ -99,6 +130,33 @@ impl Report {
         if text.is_empty() { "nothing judged".into() } else { text.join(", ") }
     }
 
+    /// How many judged rows of that class hold, and how many were judged at all.
+    fn score(&self, class: &str) -> (usize, usize) {
+        let judged = self.rows.iter().filter(|row| row.class() == class);
+        let judged =
+            judged.filter(|row| matches!(row.verdict, Verdict::Pass | Verdict::Fail | Verdict::Warn | Verdict::Legacy));
+        judged.fold((0, 0), |(held, all), row| (held + usize::from(row.verdict == Verdict::Pass), all + 1))
+    }
+
+    /// Classes that occur, each with its counts by verdict.
+    fn by_class(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let count = |class: &str, verdict| {
+            self.rows.iter().filter(|row| row.class() == class && row.verdict == verdict).count()
+        };
+        let line = |class: &'static str| (class, Verdict::ALL.iter().map(|v| count(class, *v)).collect::<Vec<_>>());
+        CLASSES.into_iter().map(line).filter(|(_, counts)| counts.iter().sum::<usize>() > 0).collect()
+    }
+
+    /// `MUST/SHALL 120/120, SHOULD 20/21`: what a badge can show.
+    pub(crate) fn badge(&self) -> String {
+        let part = |class: &str| {
+            let (held, judged) = self.score(class);
+            (judged > 0).then(|| format!("{class} {held}/{judged}"))
+        };
+        let parts: Vec<String> = CLASSES.into_iter().filter_map(part).collect();
+        if parts.is_empty() { "nothing judged".into() } else { parts.join(", ") }
+    }
+
     /// The report in that form.
     ///
     /// # Errors
@@ -111,6 +169,12 @@ impl Report {
             Format::Json => serde_json::to_string_pretty(&JsonReport {
                 report: self,
                 summary: Verdict::ALL.iter().map(|v| (v.name(), self.count(*v))).collect(),
+                keywords: self
+                    .by_class()
+                    .into_iter()
+                    .map(|(class, counts)| (class, Verdict::ALL.iter().map(|v| v.name()).zip(counts).collect()))
+                    .collect(),
+                badge: self.badge(),
             })
             .map_err(|e| e.to_string()),
         }
@@ -140,7 +204,13 @@ impl Report {
         if self.rows.iter().any(|r| r.from_memory && r.verdict == Verdict::Fail) {
             line(&mut out, format_args!("\nm: re-read the cited document before publishing a FAIL of this clause."));
         }
-        line(&mut out, format_args!("\n{}", self.summary()));
+        line(&mut out, format_args!("\n{:12}{}", "", heads(" ")));
+        for (class, counts) in self.by_class() {
+            let cells: String = counts.iter().map(|n| format!("{n:>7}")).collect();
+            line(&mut out, format_args!("{class:12}{cells}"));
+        }
+        line(&mut out, format_args!("\nheld:  {}", self.badge()));
+        line(&mut out, format_args!("{}", self.summary()));
         out
     }
 
@@ -149,7 +219,13 @@ impl Report {
         for (name, url) in &self.target {
             line(&mut out, format_args!("- {name}: `{url}`"));
         }
+        line(&mut out, format_args!("- held: {}", self.badge()));
         line(&mut out, format_args!("- {}", self.summary()));
+        line(&mut out, format_args!("\n| Keyword |{} |\n|---|{}", heads(" |"), "---|".repeat(Verdict::ALL.len())));
+        for (class, counts) in self.by_class() {
+            let cells: Vec<String> = counts.iter().map(ToString::to_string).collect();
+            line(&mut out, format_args!("| {class} | {} |", cells.join(" | ")));
+        }
         line(
             &mut out,
             format_args!("\n| Verdict | Sev | Clause | Source | Requirement | Observed |\n|---|---|---|---|---|---|"),
@@ -207,13 +283,24 @@ impl Report {
     }
 }
 
+/// The names of the verdicts as heads of columns.
+fn heads(between: &str) -> String {
+    let cell = |verdict: &Verdict| format!("{:>6}", verdict.name());
+    format!(" {}", Verdict::ALL.iter().map(cell).collect::<Vec<_>>().join(between))
+}
+
 /// The report with its counts.
 #[derive(Serialize)]
 struct JsonReport<'a> {
     #[serde(flatten)]
     report: &'a Report,
     summary: BTreeMap<&'static str, usize>,
+    keywords: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
+    badge: String,
 }
+
+/// Classes of keywords, strongest first; `other` are rules of drafts without a keyword, and notes.
+const CLASSES: [&str; 6] = ["MUST/SHALL", "SHOULD", "MAY", "GOOD", "INTEROP", "other"];
 
 /// Appends a line; writing to a `String` cannot fail.
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {

@@ -1,6 +1,7 @@
 //! Proof that the checks can fail: a server that says yes to everything must not get away with it.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 
@@ -176,7 +177,8 @@ async fn a_run_reports_each_selected_clause_on_both_endpoints() {
     let only = ["W-4.1-01".to_owned(), "W-4.2-01".to_owned(), "WHEP-4.2.8-01".to_owned()];
     let cases = selected(all(), &table, Level::Full, &only).unwrap();
 
-    let report = run(&context, &table, &cases, Progress::Silent).await.unwrap();
+    let report =
+        run(&context, &table, &cases, Progress::Silent, Instant::now() + Duration::from_secs(60)).await.unwrap();
 
     assert!(report.failed());
     assert_eq!(report.rows.len(), 5);
@@ -192,7 +194,7 @@ async fn a_target_that_is_not_there_cannot_be_judged() {
         url.port = 1;
     }
 
-    let error = run(&gone, &table, &[], Progress::Silent).await.err();
+    let error = run(&gone, &table, &[], Progress::Silent, Instant::now() + Duration::from_secs(60)).await.err();
 
     assert!(error.is_some_and(|e| e.starts_with("cannot reach")));
 }
