@@ -8,12 +8,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::media::layer::{LayerChoice, LayerInfo, Playing};
 use crate::media::{Role, Route, SessionId, StreamId};
 use crate::net::Full;
 use crate::wire::sdp::{Format, Kind, Shape};
 
 use super::events::{Board, EventStreams};
 use super::patch::{IceSession, PatchError};
+use super::layers::{LayerView, Video, Wish, WishError};
 use super::stream::{Policies, StreamName, StreamPolicy};
 use super::{OpenError, SessionView, StreamView, ids};
 
@@ -31,6 +33,8 @@ pub(super) struct Entrant {
     pub(super) id: SessionId,
     pub(super) ice: IceSession,
     pub(super) subject: Option<String>,
+    /// A viewer's video, if it takes one.
+    pub(super) video: Option<Video>,
     pub(super) created: Instant,
 }
 
@@ -211,16 +215,52 @@ impl Directory {
         }
     }
 
+    /// The presenter's video has these layers now. Heard only from whoever has the seat.
+    pub(super) fn layers(&self, id: SessionId, layers: Vec<LayerInfo>, now: Instant) {
+        let table = self.table();
+        let stream = table.sessions.get(&id).and_then(|session| table.streams.get(&session.stream));
+        if let Some(stream) = stream.filter(|stream| stream.seat.as_ref().is_some_and(|seat| seat.session == id)) {
+            stream.board.layers(layers, now);
+        }
+    }
+
+    /// The viewer gets this now.
+    pub(super) fn playing(&self, id: SessionId, playing: Playing) {
+        let mut table = self.table();
+        if let Some(video) = table.sessions.get_mut(&id).and_then(|session| session.video.as_mut()) {
+            video.playing = Some(playing);
+        }
+    }
+
+    /// Takes in which layers a viewer wants.
+    /// # Errors
+    /// `NoSession`, `NoVideo`, `NoLayer`; nothing has changed then.
+    pub(super) fn wish(&self, id: SessionId, wish: Wish) -> Result<LayerChoice, WishError> {
+        let Table { sessions, streams, .. } = &mut *self.table();
+        let session = sessions.get_mut(&id).filter(|session| session.role == Role::Viewer);
+        let session = session.ok_or(WishError::NoSession)?;
+        let stream = streams.get(&session.stream).ok_or(WishError::NoSession)?;
+        session.video.as_mut().ok_or(WishError::NoVideo)?.wish(wish, &stream.board.layers_now())
+    }
+
+    /// Which layers a viewer wants and gets; `None` when it is over or has no video.
+    pub(super) fn layer_view(&self, id: SessionId) -> Option<LayerView> {
+        let table = self.table();
+        let session = table.sessions.get(&id).filter(|session| session.role == Role::Viewer)?;
+        let stream = table.streams.get(&session.stream)?;
+        Some(session.video.as_ref()?.view(&stream.board.layers_now()))
+    }
+
     /// Does something with the event streams of a viewer's session; `None` when it is over or no viewer's.
     pub(super) fn event_streams<T>(
         &self,
         id: SessionId,
-        action: impl FnOnce(&mut EventStreams, &Arc<Board>) -> T,
+        action: impl FnOnce(&mut EventStreams, &Arc<Board>, Option<&Video>) -> T,
     ) -> Option<T> {
         let Table { sessions, streams, .. } = &mut *self.table();
         let session = sessions.get_mut(&id).filter(|session| session.role == Role::Viewer)?;
         let board = &streams.get(&session.stream)?.board;
-        Some(action(&mut session.events, board))
+        Some(action(&mut session.events, board, session.video.as_ref()))
     }
 
     /// Does something with the boards of all streams.
@@ -331,6 +371,7 @@ struct Session {
     ice: IceSession,
     connected: bool,
     created: Instant,
+    video: Option<Video>,
     events: EventStreams,
 }
 
@@ -368,6 +409,7 @@ impl Table {
                 ice: entrant.ice.clone(),
                 connected: false,
                 created: entrant.created,
+                video: entrant.video.clone(),
                 events: EventStreams::default(),
             },
         );

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::media::layer::LayerInfo;
+
 use super::ids;
 
 /// What kinds of events there are.
@@ -20,6 +22,8 @@ pub enum EventKind {
     Active,
     /// Nobody presents any more.
     Inactive,
+    /// What layers the video has.
+    Layers,
     /// The viewer shall make a new session.
     Reconnect,
     /// How many watch.
@@ -28,13 +32,14 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them, in the order in which they are advertised.
-    pub const ALL: [Self; 4] = [Self::Active, Self::Inactive, Self::Reconnect, Self::ViewerCount];
+    pub const ALL: [Self; 5] = [Self::Active, Self::Inactive, Self::Layers, Self::Reconnect, Self::ViewerCount];
 
     /// Its name in the extension.
     pub fn word(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Inactive => "inactive",
+            Self::Layers => "layers",
             Self::Reconnect => "reconnect",
             Self::ViewerCount => "viewercount",
         }
@@ -77,6 +82,8 @@ pub enum Event {
     Active,
     /// Nobody presents any more.
     Inactive,
+    /// The video has these layers now.
+    Layers(Arc<[LayerInfo]>),
     /// Make a new session: this one ends soon.
     Reconnect,
     /// So many watch.
@@ -89,6 +96,7 @@ impl Event {
         match self {
             Self::Active => EventKind::Active,
             Self::Inactive => EventKind::Inactive,
+            Self::Layers(_) => EventKind::Layers,
             Self::Reconnect => EventKind::Reconnect,
             Self::ViewerCount(_) => EventKind::ViewerCount,
         }
@@ -97,7 +105,7 @@ impl Event {
     /// Of these only the latest says anything.
     fn is_state(&self) -> bool {
         match self {
-            Self::ViewerCount(_) => true,
+            Self::Layers(_) | Self::ViewerCount(_) => true,
             Self::Active | Self::Inactive | Self::Reconnect => false,
         }
     }
@@ -116,6 +124,10 @@ struct State {
     viewers: usize,
     /// The last count on the board, and when it was put there.
     told: (usize, Option<Instant>),
+    /// Empty while nobody presents.
+    layers: Arc<[LayerInfo]>,
+    /// When `layers` have to be on the board, if they are not.
+    layers_due: Option<Instant>,
     /// Number of the newest event; 0 before the first.
     last: u64,
     /// Number of the newest event that no longer stands here though nothing newer replaces it.
@@ -135,6 +147,7 @@ impl Board {
         let mut state = self.state();
         if state.live != live {
             state.live = live;
+            (state.layers, state.layers_due) = (Arc::default(), None);
             let event = if live { Event::Active } else { Event::Inactive };
             self.put(&mut state, event);
         }
@@ -145,21 +158,53 @@ impl Board {
         self.state().viewers = viewers;
     }
 
+    /// The video has these layers now. That is told at once when there are others than before; when only their bit rates
+    /// have changed, now and then.
+    pub(super) fn layers(&self, layers: Vec<LayerInfo>, now: Instant) {
+        let mut state = self.state();
+        let before = std::mem::replace(&mut state.layers, layers.into());
+        if same(&before, &state.layers) {
+            let due = now + LAYERS_PAUSE * self.crowds();
+            state.layers_due.get_or_insert(due);
+        } else {
+            self.put_layers(&mut state);
+        }
+    }
+
+    /// The layers that the video has now.
+    pub(super) fn layers_now(&self) -> Arc<[LayerInfo]> {
+        Arc::clone(&self.state().layers)
+    }
+
     /// Everybody shall make a new session.
     pub(super) fn reconnect(&self) {
         self.put(&mut self.state(), Event::Reconnect);
     }
 
-    /// Puts a changed count on the board, at most once a second, and the more seldom the more there are to be told.
+    /// Puts a changed count on the board, at most once a second, and bit rates; the more seldom the more read them.
     pub(super) fn tick(&self, now: Instant) {
         let mut state = self.state();
         let (told, at) = state.told;
-        let pause = COUNT_PAUSE * (1 + u32::try_from(self.changed.receiver_count() / CROWD).unwrap_or(u32::MAX - 1));
+        let pause = COUNT_PAUSE * self.crowds();
         if told != state.viewers && at.is_none_or(|at| now.saturating_duration_since(at) >= pause) {
             state.told = (state.viewers, Some(now));
             let event = Event::ViewerCount(state.viewers);
             self.put(&mut state, event);
         }
+        if state.layers_due.is_some_and(|due| due <= now) {
+            self.put_layers(&mut state);
+        }
+    }
+
+    /// How many crowds there are to be told; at least one.
+    fn crowds(&self) -> u32 {
+        u32::try_from(self.changed.receiver_count() / CROWD).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    fn put_layers(&self, state: &mut State) {
+        state.layers_due = None;
+        let event = Event::Layers(Arc::clone(&state.layers));
+        self.put(state, event);
     }
 
     fn put(&self, state: &mut State, event: Event) {
@@ -186,7 +231,8 @@ impl State {
     /// How things stand, for somebody who knows nothing. Nobody is told that nothing has begun yet.
     fn summary(&self) -> Vec<Event> {
         let active = self.live.then_some(Event::Active);
-        active.into_iter().chain([Event::ViewerCount(self.viewers)]).collect()
+        let layers = (!self.layers.is_empty()).then(|| Event::Layers(Arc::clone(&self.layers)));
+        active.into_iter().chain(layers).chain([Event::ViewerCount(self.viewers)]).collect()
     }
 
     /// How things stand, for somebody who has missed something.
@@ -252,8 +298,15 @@ impl EventStreams {
         id
     }
 
-    /// Reads one from its beginning, or on from the event that the reader saw last.
-    pub(super) fn read(&self, board: &Arc<Board>, id: EventStreamId, seen: Option<u64>) -> Option<Reader> {
+    /// Reads one from its beginning, or on from the event that the reader saw last. `video`: index of the viewer's video
+    /// section.
+    pub(super) fn read(
+        &self,
+        board: &Arc<Board>,
+        video: Option<usize>,
+        id: EventStreamId,
+        seen: Option<u64>,
+    ) -> Option<Reader> {
         let stream = self.0.iter().find(|stream| stream.id == id)?;
         let state = board.state();
         let known = |number: &u64| (state.forgotten..=state.last).contains(number);
@@ -267,7 +320,7 @@ impl EventStreams {
         let turn = stream.turn.subscribe();
         let mine = *turn.borrow();
         let changed = board.changed.subscribe();
-        Some(Reader { kinds: stream.kinds, beginning, place, board: Arc::clone(board), changed, turn, mine })
+        Some(Reader { kinds: stream.kinds, beginning, place, board: Arc::clone(board), changed, video, turn, mine })
     }
 
     /// Is there one of that name?
@@ -283,6 +336,12 @@ impl EventStreams {
     }
 }
 
+/// Are these the same layers, but for their bit rates?
+fn same(before: &[LayerInfo], now: &[LayerInfo]) -> bool {
+    let fixed = |layer: &LayerInfo| LayerInfo { bitrate: u64::from(layer.bitrate > 0), ..layer.clone() };
+    before.iter().map(fixed).eq(now.iter().map(fixed))
+}
+
 /// Whoever reads an event stream.
 #[derive(Debug)]
 pub struct Reader {
@@ -292,6 +351,8 @@ pub struct Reader {
     place: u64,
     board: Arc<Board>,
     changed: watch::Receiver<()>,
+    /// Index of the viewer's video section.
+    video: Option<usize>,
     turn: watch::Receiver<u64>,
     mine: u64,
 }
@@ -303,6 +364,8 @@ pub struct News {
     pub events: Vec<Event>,
     /// To go on after the last of them.
     pub number: u64,
+    /// Index of the viewer's video section, which `Layers` are of.
+    pub video: usize,
 }
 
 impl Reader {
@@ -338,13 +401,17 @@ impl Reader {
             events.extend(state.history.iter().filter(|(n, _)| *n > self.place).map(|(_, event)| event.clone()));
         }
         self.place = state.last;
-        events.retain(|event| self.kinds.holds(event.kind()));
-        (!events.is_empty()).then_some(News { events, number: self.place })
+        // Who takes no video has no use for its layers.
+        let of_use = |event: &Event| self.video.is_some() || event.kind() != EventKind::Layers;
+        events.retain(|event| self.kinds.holds(event.kind()) && of_use(event));
+        (!events.is_empty()).then_some(News { events, number: self.place, video: self.video.unwrap_or_default() })
     }
 }
 
 /// Between two counts.
 const COUNT_PAUSE: Duration = Duration::from_secs(1);
+/// Between two tellings of bit rates.
+const LAYERS_PAUSE: Duration = Duration::from_secs(5);
 /// So many readers are told once a second; twice as many every two seconds.
 const CROWD: usize = 1_000;
 /// Events that a reader may be behind.

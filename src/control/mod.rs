@@ -4,6 +4,7 @@ pub mod auth;
 mod directory;
 pub mod events;
 mod ids;
+pub mod layers;
 pub mod limits;
 mod meters;
 mod patch;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::media::layer::LayerChoice;
 use crate::media::{CloseReason, Notice, Restart, Role, Route, SessionId, SessionSpec, Summary};
 use crate::metrics::Metrics;
 use crate::net::{Full, Handle};
@@ -23,7 +25,8 @@ use crate::wire::sdp::{answer_presenter, answer_viewer};
 
 use auth::Identity;
 use directory::{Closing, Departed, Directory, Entrant, Stage};
-use events::{EventKinds, EventStreamId, Reader};
+use events::{Board, EventKinds, EventStreamId, EventStreams, Reader};
+use layers::{LayerView, Video, Wish, WishError};
 use limits::Limits;
 use meters::Meters;
 use patch::IceSession;
@@ -62,6 +65,8 @@ pub trait MediaPlane: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Full` when that is not possible now; nothing has changed then.
     fn restart(&self, restart: Restart) -> Result<(), Full>;
+    /// Sets which layers a connected viewer gets. `false` when that is not possible now.
+    fn choose_layer(&self, session: SessionId, kind: Kind, choice: LayerChoice) -> bool;
     /// Ends a session; a `Closed` notice follows. Unknown sessions are ignored.
     fn close(&self, session: SessionId, reason: CloseReason);
     /// Ends all sessions.
@@ -77,6 +82,10 @@ impl MediaPlane for Handle {
 
     fn restart(&self, restart: Restart) -> Result<(), Full> {
         Handle::restart(self, restart)
+    }
+
+    fn choose_layer(&self, session: SessionId, kind: Kind, choice: LayerChoice) -> bool {
+        Handle::choose_layer(self, session, kind, choice)
     }
 
     fn close(&self, session: SessionId, reason: CloseReason) {
@@ -273,11 +282,14 @@ impl Control {
             Notice::Connected { session, remote: _ } => {
                 if let Some((role, after)) = self.directory.connected(session, now) {
                     self.meters.connected(role, after);
+                    self.remind(session);
                     tracing::debug!(?session, role = meters::word(role), ?after, "session connected");
                 }
             }
-            // Shown to nobody yet.
-            Notice::Layers { .. } | Notice::Playing { .. } => {}
+            // Sound has one layer.
+            Notice::Layers { kind: Kind::Audio, .. } | Notice::Playing { kind: Kind::Audio, .. } => {}
+            Notice::Layers { session, kind: Kind::Video, layers } => self.directory.layers(session, layers, now),
+            Notice::Playing { session, kind: Kind::Video, playing } => self.directory.playing(session, playing),
             Notice::Started { session, kind, format } => self.directory.started(session, kind, format),
             Notice::Closed { session, reason, summary } => {
                 let (closing, departed) = self.directory.closed(session, now);
@@ -294,7 +306,7 @@ impl Control {
     /// No new sessions from now on; viewers are told to look for another server.
     pub fn drain(&self) {
         self.directory.drain();
-        self.directory.boards(events::Board::reconnect);
+        self.directory.boards(Board::reconnect);
     }
 
     /// Does what is due by the clock. To be called several times a second.
@@ -304,22 +316,48 @@ impl Control {
 
     /// Makes an event stream for a viewer's session; `None` when it is over or no viewer's.
     pub fn create_events(&self, session: SessionId, kinds: EventKinds) -> Option<EventStreamId> {
-        self.directory.event_streams(session, |streams, board| streams.create(board, kinds))
+        self.directory.event_streams(session, |streams, board, _| streams.create(board, kinds))
     }
 
     /// Reads an event stream, on from the event that the reader saw last; `None` when there is no such stream.
     pub fn read_events(&self, session: SessionId, stream: EventStreamId, seen: Option<u64>) -> Option<Reader> {
-        self.directory.event_streams(session, |streams, board| streams.read(board, stream, seen)).flatten()
+        let read = |streams: &mut EventStreams, board: &Arc<Board>, video: Option<&Video>| {
+            streams.read(board, video.map(|video| video.section), stream, seen)
+        };
+        self.directory.event_streams(session, read).flatten()
     }
 
     /// Is there such an event stream?
     pub fn has_events(&self, session: SessionId, stream: EventStreamId) -> bool {
-        self.directory.event_streams(session, |streams, _| streams.has(stream)).unwrap_or(false)
+        self.directory.event_streams(session, |streams, _, _| streams.has(stream)).unwrap_or(false)
     }
 
     /// Ends an event stream; `false` when there is no such stream.
     pub fn remove_events(&self, session: SessionId, stream: EventStreamId) -> bool {
-        self.directory.event_streams(session, |streams, _| streams.remove(stream)).unwrap_or(false)
+        self.directory.event_streams(session, |streams, _, _| streams.remove(stream)).unwrap_or(false)
+    }
+
+    /// Takes in which layers a viewer wants.
+    /// # Errors
+    /// See [`WishError`]; what it gets has not changed then.
+    pub fn choose_layer(&self, session: SessionId, wish: Wish) -> Result<(), WishError> {
+        let choice = self.directory.wish(session, wish)?;
+        if self.media.choose_layer(session, Kind::Video, choice) { Ok(()) } else { Err(WishError::Busy) }
+    }
+
+    /// Which layers a viewer wants and gets; `None` when it is over or has no video.
+    pub fn layers(&self, session: SessionId) -> Option<LayerView> {
+        self.directory.layer_view(session)
+    }
+
+    /// What a viewer wanted before it was connected, the media plane has not heard.
+    fn remind(&self, session: SessionId) {
+        let choice = self.directory.layer_view(session).map(|view| view.choice);
+        if let Some(choice @ LayerChoice::Limited(_)) = choice
+            && !self.media.choose_layer(session, Kind::Video, choice)
+        {
+            tracing::warn!(?session, "a choice of layers found no room");
+        }
     }
 
     /// Ready for new sessions.
@@ -395,7 +433,8 @@ impl Control {
         })?;
         let subject = who.map(|who| who.subject.clone());
         let ice_session = IceSession::new(ids::etag(1), &negotiated);
-        let entrant = Entrant { id: ids::session(), ice: ice_session, subject, created: Instant::now() };
+        let video = negotiated.sections.iter().find_map(Video::of);
+        let entrant = Entrant { id: ids::session(), ice: ice_session, subject, video, created: Instant::now() };
         Ok(Proposal { entrant, ice, negotiated })
     }
 

@@ -15,6 +15,7 @@ struct Told {
     fingerprint: Fingerprint,
     places: Mutex<usize>,
     open: Mutex<HashMap<SessionId, Arc<Route>>>,
+    chosen: Mutex<Vec<(SessionId, LayerChoice)>>,
     closed: Mutex<Vec<(SessionId, CloseReason)>>,
     restarts: Mutex<Vec<Restart>>,
 }
@@ -25,6 +26,7 @@ impl Media {
             fingerprint: Fingerprint { hash: Hash::Sha256, value: vec![0; 32] },
             places: Mutex::new(places),
             open: Mutex::default(),
+            chosen: Mutex::default(),
             closed: Mutex::default(),
             restarts: Mutex::default(),
         }))
@@ -51,6 +53,11 @@ impl MediaPlane for Media {
         let known = self.0.open.lock().expect("not poisoned").contains_key(&restart.session);
         self.0.restarts.lock().expect("not poisoned").push(restart);
         if known { Ok(()) } else { Err(Full) }
+    }
+
+    fn choose_layer(&self, session: SessionId, _kind: Kind, choice: LayerChoice) -> bool {
+        self.0.chosen.lock().expect("not poisoned").push((session, choice));
+        true
     }
 
     fn close(&self, session: SessionId, reason: CloseReason) {

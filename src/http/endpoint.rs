@@ -15,10 +15,10 @@ use crate::media::Role;
 use crate::wire::sdp::Refusal;
 
 use super::body::{self, Body};
-use super::events;
 use super::problem::Problem;
 use super::service::{App, authorization, empty};
 use super::session::FRAGMENT;
+use super::{events, layers};
 
 /// Whoever may use an endpoint, and how.
 #[derive(Debug)]
@@ -132,6 +132,7 @@ fn created(opened: Opened, role: Role) -> Response<Body> {
     }
     if role == Role::Viewer {
         events::link(headers, opened.session);
+        layers::link(headers, opened.session);
     }
     headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
     *response.body_mut() = Body::answer(opened);

@@ -22,6 +22,7 @@ use crate::control::limits::{Action, Key};
 use crate::media::SessionId;
 
 use super::body::{self, Body};
+use super::layers::list;
 use super::places::{NoPlace, Place};
 use super::problem::Problem;
 use super::service::{App, empty};
@@ -109,7 +110,7 @@ pub(super) fn delete(
 }
 
 /// Nobody shall find an event stream by trying.
-fn missed(app: &App, client: IpAddr) -> Problem {
+pub(super) fn missed(app: &App, client: IpAddr) -> Problem {
     app.limit(Action::Miss, &Key::address(client)).err().unwrap_or(Problem::NoSession)
 }
 
@@ -212,15 +213,16 @@ fn write(news: &News) -> String {
             // Writing into a String cannot fail.
             let _ = writeln!(text, "id: {}", news.number);
         }
-        let _ = writeln!(text, "event: {}\ndata: {}\n", event.kind().word(), data(event));
+        let _ = writeln!(text, "event: {}\ndata: {}\n", event.kind().word(), data(event, news.video));
     }
     text
 }
 
-/// What an event says, in one line of JSON.
-fn data(event: &Event) -> serde_json::Value {
+/// What an event says, in one line of JSON. `video`: index of the video section.
+fn data(event: &Event, video: usize) -> serde_json::Value {
     match event {
         Event::Active | Event::Inactive | Event::Reconnect => serde_json::json!({}),
+        Event::Layers(layers) => serde_json::json!({ video.to_string(): list(layers) }),
         Event::ViewerCount(viewers) => serde_json::json!({ "viewercount": viewers }),
     }
 }
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_of_data_and_the_last_has_the_number() {
-        let news = News { events: vec![Event::Active, Event::ViewerCount(3)], number: 7 };
+        let news = News { events: vec![Event::Active, Event::ViewerCount(3)], number: 7, video: 1 };
 
         let text = write(&news);
 
@@ -270,7 +272,7 @@ mod tests {
             headers[LINK],
             "</session/00000000000000000000000000000007/events>; \
              rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; \
-             events=\"active,inactive,reconnect,viewercount\""
+             events=\"active,inactive,layers,reconnect,viewercount\""
         );
     }
 }

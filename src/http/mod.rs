@@ -17,6 +17,7 @@ mod endpoint;
 mod events;
 mod framing;
 mod guard;
+mod layers;
 mod measure;
 mod ops;
 mod pages;

@@ -25,6 +25,8 @@ pub(super) enum Route {
     EndpointByToken(Role),
     /// `/session/{id}`
     Session(SessionId),
+    /// `/session/{id}/layer`
+    Layer(SessionId),
     /// `/session/{id}/events`
     Events(SessionId),
     /// `/session/{id}/events/{id}`
@@ -57,6 +59,7 @@ impl Route {
             ["api", "whip"] => Ok(Self::EndpointByToken(Role::Presenter)),
             ["api", "whep"] => Ok(Self::EndpointByToken(Role::Viewer)),
             ["session", id] => session(id).map(Self::Session),
+            ["session", id, "layer"] => session(id).map(Self::Layer),
             ["session", id, "events"] => session(id).map(Self::Events),
             ["session", id, "events", stream] => {
                 let stream = stream.parse().map_err(|()| Problem::NoSession)?;
@@ -84,6 +87,7 @@ impl Route {
             Self::Endpoint(Role::Viewer, _) | Self::EndpointByToken(Role::Viewer) => "whep",
             Self::Session(_) => "session",
             Self::Events(_) | Self::EventStream(..) => "events",
+            Self::Layer(_) => "layer",
             Self::Streams => "streams",
             Self::Metrics => "metrics",
             Self::Live => "livez",
@@ -98,6 +102,7 @@ impl Route {
             Self::Events(_) => "GET, HEAD, POST, OPTIONS",
             Self::Session(_) => "GET, HEAD, PATCH, DELETE, OPTIONS",
             Self::EventStream(..) => "GET, HEAD, DELETE, OPTIONS",
+            Self::Layer(_) => "GET, HEAD, POST, DELETE, OPTIONS",
             Self::Home
             | Self::PublishPage
             | Self::WatchPage
@@ -197,6 +202,7 @@ mod tests {
         let stream = id.parse().expect("a good id");
         assert_eq!(Route::of(&format!("/session/{id}")).ok(), Some(Route::Session(session)));
         assert_eq!(Route::of(&format!("/session/{id}/events")).ok(), Some(Route::Events(session)));
+        assert_eq!(Route::of(&format!("/session/{id}/layer")).ok(), Some(Route::Layer(session)));
         let path = format!("/session/{id}/events/{id}");
         assert_eq!(Route::of(&path).ok(), Some(Route::EventStream(session, stream)));
     }

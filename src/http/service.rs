@@ -29,7 +29,7 @@ use super::pages::Pages;
 use super::places::Places;
 use super::problem::Problem;
 use super::route::Route;
-use super::{cors, events, ops, session, streams};
+use super::{cors, events, layers, ops, session, streams};
 
 /// What requests are answered with.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl App {
             return Err(Problem::Method { allow });
         }
         if method == Method::OPTIONS {
-            if let Route::Session(id) | Route::Events(id) | Route::EventStream(id, _) = route {
+            if let Route::Session(id) | Route::Layer(id) | Route::Events(id) | Route::EventStream(id, _) = route {
                 session::exists(self, id)?;
             }
             return Ok(options(Some(&route)));
@@ -163,6 +163,9 @@ impl App {
             Route::Session(id) if method == Method::DELETE => session::delete(self, id, headers, client),
             Route::Session(id) if method == Method::PATCH => session::patch(self, id, headers, client, body).await,
             Route::Session(id) => session::get(self, id, headers),
+            Route::Layer(id) if method == Method::POST => layers::post(self, id, headers, body, client).await,
+            Route::Layer(id) if method == Method::DELETE => layers::delete(self, id, headers, client),
+            Route::Layer(id) => layers::get(self, id, headers, client),
             Route::Events(id) if method == Method::POST => events::post(self, id, headers, body, client).await,
             Route::Events(id) => events::open(self, id, parts, client),
             Route::EventStream(id, stream) if method == Method::DELETE => events::delete(self, id, stream, client),

@@ -14,7 +14,7 @@ use crate::harness::{ANN, House, Reply, offer, within};
 use tribune::media::{CloseReason, Notice, SessionId, Summary};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
-const ALL: &str = "active,inactive,reconnect,viewercount";
+const ALL: &str = "active,inactive,layers,reconnect,viewercount";
 
 fn session(location: &str) -> SessionId {
     location.strip_prefix("/session/").expect("a path").parse().expect("an id")

@@ -18,10 +18,11 @@ use tribune::control::stream::{Policies, StreamName, StreamPolicy, WatchPolicy};
 use tribune::control::tokens::{Secret, StaticToken, sha256};
 use tribune::control::{self, Control, MediaPlane};
 use tribune::http::{Server, Settings};
+use tribune::media::layer::LayerChoice;
 use tribune::media::{CloseReason, Restart, SessionId, SessionSpec};
 use tribune::metrics::Metrics;
 use tribune::net::Full;
-use tribune::wire::sdp::{Fingerprint, Hash};
+use tribune::wire::sdp::{Fingerprint, Hash, Kind};
 
 /// A server with streams `live` (anybody may watch) and `closed` (a token is needed).
 pub struct House {
@@ -163,6 +164,10 @@ impl MediaPlane for Plane {
 
     fn restart(&self, _restart: Restart) -> Result<(), Full> {
         Ok(())
+    }
+
+    fn choose_layer(&self, _session: SessionId, _kind: Kind, _choice: LayerChoice) -> bool {
+        true
     }
 
     fn close(&self, _session: SessionId, _reason: CloseReason) {}

@@ -7,6 +7,7 @@ mod endpoints;
 mod events;
 mod harness;
 mod hostile;
+mod layers;
 mod pages;
 mod patch;
 mod protocols;

@@ -19,7 +19,7 @@ impl House {
     }
 
     fn read(&self, id: EventStreamId, seen: Option<u64>) -> Reader {
-        self.streams.read(&self.board, id, seen).expect("the stream is there")
+        self.streams.read(&self.board, Some(1), id, seen).expect("the stream is there")
     }
 }
 
@@ -216,8 +216,8 @@ fn a_session_has_few_streams_and_the_oldest_goes_first() {
     let others: Vec<_> = (0..STREAMS_PER_SESSION).map(|_| house.create(&PRESENCE)).collect();
 
     assert_eq!(poll(&mut reader), Poll::Ready(None));
-    assert!(house.streams.read(&house.board, oldest, None).is_none());
-    assert!(others.iter().all(|id| house.streams.read(&house.board, *id, None).is_some()));
+    assert!(house.streams.read(&house.board, None, oldest, None).is_none());
+    assert!(others.iter().all(|id| house.streams.read(&house.board, None, *id, None).is_some()));
     assert!(house.streams.remove(others[0]) && !house.streams.remove(others[0]));
 }
 
@@ -228,4 +228,54 @@ fn kinds_are_known_by_their_names_in_the_extension() {
         assert!(EventKinds::all().holds(kind) && !EventKinds::default().holds(kind));
     }
     assert_eq!("scte35".parse::<EventKind>(), Err(()));
+}
+
+fn layer(rid: &str, bitrate: u64, height: Option<u16>) -> LayerInfo {
+    LayerInfo { layer: 0, rid: Some(rid.into()), spatial: None, temporal: None, bitrate, width: None, height }
+}
+
+#[test]
+fn other_layers_are_told_at_once_and_other_bit_rates_now_and_then() {
+    let (mut house, start) = (House::new(), Instant::now());
+    house.board.live(true);
+    let id = house.create(&[EventKind::Layers]);
+    let mut reader = house.read(id, None);
+    let told = |reader: &mut Reader| match events(reader).as_slice() {
+        [] => None,
+        [Event::Layers(layers)] => Some(layers.to_vec()),
+        other => panic!("{other:?}"),
+    };
+
+    house.board.layers(vec![layer("h", 1, None)], start);
+    assert_eq!(told(&mut reader), Some(vec![layer("h", 1, None)]));
+    house.board.layers(vec![layer("h", 2, None)], start);
+    house.board.tick(start + LAYERS_PAUSE / 2);
+    assert_eq!(told(&mut reader), None);
+    house.board.layers(vec![layer("h", 3, None)], start + LAYERS_PAUSE / 2);
+    house.board.tick(start + LAYERS_PAUSE);
+    assert_eq!(told(&mut reader), Some(vec![layer("h", 3, None)]));
+    house.board.layers(vec![layer("h", 3, Some(180))], start + LAYERS_PAUSE);
+    assert_eq!(told(&mut reader), Some(vec![layer("h", 3, Some(180))]), "its size is known now");
+    house.board.layers(vec![layer("h", 0, Some(180))], start + LAYERS_PAUSE);
+    assert_eq!(told(&mut reader), Some(vec![layer("h", 0, Some(180))]), "it is not sent any more");
+    house.board.live(false);
+
+    house.board.tick(start + LAYERS_PAUSE * 9);
+    assert_eq!(told(&mut reader), None);
+    assert!(house.board.layers_now().is_empty());
+}
+
+#[test]
+fn layers_are_for_viewers_with_a_video() {
+    let mut house = House::new();
+    house.board.live(true);
+    house.board.layers(vec![layer("h", 1, None)], Instant::now());
+    let id = house.create(&[EventKind::Layers]);
+
+    let with = house.streams.read(&house.board, Some(1), id, None);
+    let mut with = with.expect("the stream is there");
+    assert!(matches!(poll(&mut with), Poll::Ready(Some(News { video: 1, .. }))));
+    let without = house.streams.read(&house.board, None, id, None);
+
+    assert!(poll(&mut without.expect("the stream is there")).is_pending());
 }
