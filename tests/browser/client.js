@@ -6,14 +6,18 @@ window.client = (() => {
   let peer = null;
   let session = null;
 
-  /** Presents the browser's (fake) camera and microphone. Resolves when connected. */
-  async function publish({ url, token, codec, width = 640, height = 360 }) {
+  /**
+   * Presents the browser's (fake) camera and microphone. Resolves when connected. `encodings`: simulcast, as
+   * RTCRtpEncodingParameters.
+   */
+  async function publish({ url, token, codec, encodings, width = 640, height = 360 }) {
     const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width, height, frameRate: 30 } });
     peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     const [audio] = media.getAudioTracks();
     const [video] = media.getVideoTracks();
     peer.addTransceiver(audio, { direction: 'sendonly', streams: [media] });
-    prefer(peer.addTransceiver(video, { direction: 'sendonly', streams: [media] }), codec);
+    const simulcast = encodings ? { sendEncodings: encodings } : {};
+    prefer(peer.addTransceiver(video, { direction: 'sendonly', streams: [media], ...simulcast }), codec);
     await open(url, token);
   }
 
