@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use crate::control::EtagPolicy;
 use crate::control::auth::Right;
+use crate::control::counter::CounterPolicy;
 use crate::control::stream::{IdlePolicy, WatchPolicy};
 
 use super::duration::Span;
@@ -47,6 +48,7 @@ pub(super) struct Http {
     pub(super) header_timeout: Span,
     pub(super) body_timeout: Span,
     pub(super) etag_policy: EtagPolicy,
+    pub(super) whep_counter_offer: CounterPolicy,
 }
 
 /// `http.tls`
@@ -171,6 +173,7 @@ impl Default for Http {
             header_timeout: Span(std::time::Duration::from_secs(5)),
             body_timeout: Span(std::time::Duration::from_secs(10)),
             etag_policy: EtagPolicy::Lenient,
+            whep_counter_offer: CounterPolicy::Off,
         }
     }
 }

@@ -220,6 +220,7 @@ fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {
         public_url: public_url(&http.public_url)?,
         trusted_proxies: http.trusted_proxies.clone(),
         etag_policy: http.etag_policy,
+        whep_counter_offer: http.whep_counter_offer,
         limits: http::Limits {
             connections,
             connections_per_address: within("http.max_connections_per_address", per_address, 1, 1_000_000)?,

@@ -14,8 +14,8 @@ use crate::net::Full;
 use crate::wire::sdp::{Format, Kind, Shape};
 
 use super::events::{Board, EventStreams};
-use super::patch::{IceSession, PatchError};
 use super::layers::{LayerView, Video, Wish, WishError};
+use super::patch::{IceSession, PatchError};
 use super::stream::{Policies, StreamName, StreamPolicy};
 use super::{OpenError, SessionView, StreamView, ids};
 

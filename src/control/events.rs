@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::media::SessionId;
 use crate::media::layer::LayerInfo;
 
-use super::ids;
+use super::layers::Video;
+use super::{Control, ids};
 
 /// What kinds of events there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,7 +267,7 @@ impl FromStr for EventStreamId {
 
     /// Exactly 32 lower-case hex digits.
     fn from_str(text: &str) -> Result<Self, ()> {
-        text.parse::<crate::media::SessionId>().map(|id| Self(id.0))
+        text.parse::<SessionId>().map(|id| Self(id.0))
     }
 }
 
@@ -333,6 +335,31 @@ impl EventStreams {
         let before = self.0.len();
         self.0.retain(|stream| stream.id != id);
         self.0.len() < before
+    }
+}
+
+impl Control {
+    /// Makes an event stream for a viewer's session; `None` when it is over or no viewer's.
+    pub fn create_events(&self, session: SessionId, kinds: EventKinds) -> Option<EventStreamId> {
+        self.directory.event_streams(session, |streams, board, _| streams.create(board, kinds))
+    }
+
+    /// Reads an event stream, on from the event that the reader saw last; `None` when there is no such stream.
+    pub fn read_events(&self, session: SessionId, stream: EventStreamId, seen: Option<u64>) -> Option<Reader> {
+        let read = |streams: &mut EventStreams, board: &Arc<Board>, video: Option<&Video>| {
+            streams.read(board, video.map(|video| video.section), stream, seen)
+        };
+        self.directory.event_streams(session, read).flatten()
+    }
+
+    /// Is there such an event stream?
+    pub fn has_events(&self, session: SessionId, stream: EventStreamId) -> bool {
+        self.directory.event_streams(session, |streams, _, _| streams.has(stream)).unwrap_or(false)
+    }
+
+    /// Ends an event stream; `false` when there is no such stream.
+    pub fn remove_events(&self, session: SessionId, stream: EventStreamId) -> bool {
+        self.directory.event_streams(session, |streams, _, _| streams.remove(stream)).unwrap_or(false)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Which layers a viewer wants (WHEP core extensions, video layer selection).
 
+use crate::media::SessionId;
 use crate::media::layer::{LayerChoice, LayerInfo, LayerLimits, Playing};
 use crate::wire::sdp::{Kind, Section};
+
+use super::Control;
 
 /// What a viewer says that it wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +94,31 @@ impl Video {
     pub(super) fn view(&self, layers: &[LayerInfo]) -> LayerView {
         let Self { section, rid, choice, playing, .. } = self.clone();
         LayerView { section, rid, choice, playing, layers: layers.to_vec() }
+    }
+}
+
+impl Control {
+    /// Takes in which layers a viewer wants.
+    /// # Errors
+    /// See [`WishError`]; what it gets has not changed then.
+    pub fn choose_layer(&self, session: SessionId, wish: Wish) -> Result<(), WishError> {
+        let choice = self.directory.wish(session, wish)?;
+        if self.media.choose_layer(session, Kind::Video, choice) { Ok(()) } else { Err(WishError::Busy) }
+    }
+
+    /// Which layers a viewer wants and gets; `None` when it is over or has no video.
+    pub fn layers(&self, session: SessionId) -> Option<LayerView> {
+        self.directory.layer_view(session)
+    }
+
+    /// What a viewer wanted before it was connected, the media plane has not heard.
+    pub(super) fn remind(&self, session: SessionId) {
+        let choice = self.directory.layer_view(session).map(|view| view.choice);
+        if let Some(choice @ LayerChoice::Limited(_)) = choice
+            && !self.media.choose_layer(session, Kind::Video, choice)
+        {
+            tracing::warn!(?session, "a choice of layers found no room");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Streams, sessions, permissions: who may do what, and who is doing it now.
 
 pub mod auth;
+pub mod counter;
 mod directory;
 pub mod events;
 mod ids;
@@ -24,9 +25,10 @@ use crate::wire::sdp::{Fingerprint, IceCredentials, Kind, Local, Negotiated, Off
 use crate::wire::sdp::{answer_presenter, answer_viewer};
 
 use auth::Identity;
+use counter::Counters;
 use directory::{Closing, Departed, Directory, Entrant, Stage};
-use events::{Board, EventKinds, EventStreamId, EventStreams, Reader};
-use layers::{LayerView, Video, Wish, WishError};
+use events::Board;
+use layers::Video;
 use limits::Limits;
 use meters::Meters;
 use patch::IceSession;
@@ -40,6 +42,7 @@ pub struct Control {
     candidates: Vec<SocketAddr>,
     policies: Arc<Policies>,
     directory: Directory,
+    counters: Counters,
     limits: Limits,
     meters: Meters,
 }
@@ -205,6 +208,7 @@ impl Control {
             candidates: settings.candidates,
             directory: Directory::new(settings.max_sessions, Arc::clone(&settings.policies)),
             policies: settings.policies,
+            counters: Counters::default(),
             limits: Limits::default(),
             meters: Meters::register(&metrics.registry)?,
         }))
@@ -233,13 +237,17 @@ impl Control {
 
     /// Looks a session up. The id is the capability; a tombstone is not found here.
     pub fn session(&self, id: SessionId) -> Option<SessionView> {
-        self.directory.session(id)
+        self.directory.session(id).or_else(|| self.counters.view(id, Instant::now()))
     }
 
     /// Ends a session. `false` when it never was or is long gone; `true` also for one that ended within the last
     /// minute, so that a repeated DELETE succeeds.
     pub fn close(&self, id: SessionId, reason: CloseReason) -> bool {
-        match self.directory.close(id, Instant::now()) {
+        let now = Instant::now();
+        if self.counters.withdraw(id, now) {
+            return true;
+        }
+        match self.directory.close(id, now) {
             Closing::Now(departed) => {
                 self.ended(&departed, reason);
                 self.media.close(id, reason);
@@ -312,52 +320,6 @@ impl Control {
     /// Does what is due by the clock. To be called several times a second.
     pub fn tick(&self, now: Instant) {
         self.directory.boards(|board| board.tick(now));
-    }
-
-    /// Makes an event stream for a viewer's session; `None` when it is over or no viewer's.
-    pub fn create_events(&self, session: SessionId, kinds: EventKinds) -> Option<EventStreamId> {
-        self.directory.event_streams(session, |streams, board, _| streams.create(board, kinds))
-    }
-
-    /// Reads an event stream, on from the event that the reader saw last; `None` when there is no such stream.
-    pub fn read_events(&self, session: SessionId, stream: EventStreamId, seen: Option<u64>) -> Option<Reader> {
-        let read = |streams: &mut EventStreams, board: &Arc<Board>, video: Option<&Video>| {
-            streams.read(board, video.map(|video| video.section), stream, seen)
-        };
-        self.directory.event_streams(session, read).flatten()
-    }
-
-    /// Is there such an event stream?
-    pub fn has_events(&self, session: SessionId, stream: EventStreamId) -> bool {
-        self.directory.event_streams(session, |streams, _, _| streams.has(stream)).unwrap_or(false)
-    }
-
-    /// Ends an event stream; `false` when there is no such stream.
-    pub fn remove_events(&self, session: SessionId, stream: EventStreamId) -> bool {
-        self.directory.event_streams(session, |streams, _, _| streams.remove(stream)).unwrap_or(false)
-    }
-
-    /// Takes in which layers a viewer wants.
-    /// # Errors
-    /// See [`WishError`]; what it gets has not changed then.
-    pub fn choose_layer(&self, session: SessionId, wish: Wish) -> Result<(), WishError> {
-        let choice = self.directory.wish(session, wish)?;
-        if self.media.choose_layer(session, Kind::Video, choice) { Ok(()) } else { Err(WishError::Busy) }
-    }
-
-    /// Which layers a viewer wants and gets; `None` when it is over or has no video.
-    pub fn layers(&self, session: SessionId) -> Option<LayerView> {
-        self.directory.layer_view(session)
-    }
-
-    /// What a viewer wanted before it was connected, the media plane has not heard.
-    fn remind(&self, session: SessionId) {
-        let choice = self.directory.layer_view(session).map(|view| view.choice);
-        if let Some(choice @ LayerChoice::Limited(_)) = choice
-            && !self.media.choose_layer(session, Kind::Video, choice)
-        {
-            tracing::warn!(?session, "a choice of layers found no room");
-        }
     }
 
     /// Ready for new sessions.

@@ -6,6 +6,8 @@ use super::stream::StreamPolicy;
 use super::*;
 use crate::wire::sdp::{Codec, DtlsRole, ExtensionIds, Feedback, Format, Hash};
 
+mod layers;
+
 /// A media plane that remembers what it was told.
 #[derive(Clone, Debug)]
 struct Media(Arc<Told>);

@@ -8,6 +8,7 @@ use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 
 use crate::control::auth::{Denied, Identity, Right};
+use crate::control::counter::CounterPolicy;
 use crate::control::limits::{Action, Key};
 use crate::control::stream::StreamName;
 use crate::control::{OpenError, Opened};
@@ -18,7 +19,7 @@ use super::body::{self, Body};
 use super::problem::Problem;
 use super::service::{App, authorization, empty};
 use super::session::FRAGMENT;
-use super::{events, layers};
+use super::{counter, events, layers};
 
 /// Whoever may use an endpoint, and how.
 #[derive(Debug)]
@@ -81,6 +82,14 @@ impl Guest {
         }
     }
 
+    /// An offer of ours instead of the viewer's, if that is wanted; a presenter's is only refused.
+    fn counter(&self, app: &App, refusal: Refusal) -> Result<Response<Body>, Problem> {
+        match (self, app.whep_counter_offer) {
+            (Self::Viewer(stream, who), CounterPolicy::OnCodecMismatch) => counter::offer(app, stream, who.as_ref()),
+            (Self::Presenter(..), _) | (_, CounterPolicy::Off) => Err(Problem::Offer(refusal)),
+        }
+    }
+
     /// Hands the offer to control.
     fn open(&self, app: &App, offer: &str) -> Result<Opened, OpenError> {
         match self {
@@ -103,8 +112,11 @@ pub(super) async fn post(
     guest.limit(app, client)?;
     body::expect_type(headers, SDP)?;
     let offer = body::read(headers, body, app.limits.offer_bytes, app.limits.body).await?;
-    let opened = guest.open(app, text(&offer)?).map_err(Problem::of_open)?;
-    Ok(created(opened, guest.role()))
+    match guest.open(app, text(&offer)?) {
+        Ok(opened) => Ok(created(opened, guest.role())),
+        Err(OpenError::Refused(refusal @ Refusal::Unsupported(_))) => guest.counter(app, refusal),
+        Err(error) => Err(Problem::of_open(error)),
+    }
 }
 
 /// GET and HEAD: here is an endpoint. WHEP ones say so by their type, for discovery; both have no content.
@@ -142,7 +154,7 @@ fn created(opened: Opened, role: Role) -> Response<Body> {
 /// The body as text.
 /// # Errors
 /// `Offer` when it is none.
-fn text(body: &Bytes) -> Result<&str, Problem> {
+pub(super) fn text(body: &Bytes) -> Result<&str, Problem> {
     let broken = |reason| Problem::Offer(Refusal::Malformed(reason));
     if body.is_empty() {
         return Err(broken("the body is empty, an SDP offer is wanted".into()));

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::control::EtagPolicy;
+use crate::control::counter::CounterPolicy;
 
 mod body;
 mod conditions;
 mod cors;
+mod counter;
 mod endpoint;
 mod events;
 mod framing;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpAddr>,
     /// Must candidates sent by PATCH carry an entity-tag?
     pub etag_policy: EtagPolicy,
+    /// What a viewer gets whose offer cannot be taken.
+    pub whep_counter_offer: CounterPolicy,
     /// Deadlines and caps.
     pub limits: Limits,
 }
@@ -63,6 +67,7 @@ impl Settings {
             public_url: None,
             trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             etag_policy: EtagPolicy::default(),
+            whep_counter_offer: CounterPolicy::default(),
             limits: Limits::default(),
         }
     }

@@ -61,6 +61,9 @@ pub(super) enum Problem {
     /// A list of events that holds something else, or is none.
     #[error("{0}")]
     EventKinds(String),
+    /// A second answer to an offer of ours.
+    #[error("the offer has been answered already; the session lives")]
+    Answered,
     /// Layers that are not to be had.
     #[error("{0}")]
     Wish(String),
@@ -164,6 +167,7 @@ impl Problem {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::WrongType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-media-type", "Wrong media type"),
             Self::EventKinds(_) => (StatusCode::BAD_REQUEST, "unknown-events", "Not a list of events"),
+            Self::Answered => (StatusCode::CONFLICT, "already-answered", "The offer has been answered"),
             Self::Wish(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no-such-layer", "No such layer"),
             Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoded", "Content-Encoding not taken"),
             Self::Offer(Refusal::Malformed(_)) => (StatusCode::BAD_REQUEST, "malformed-sdp", "The SDP is broken"),
@@ -208,6 +212,7 @@ impl Problem {
             | Self::Encoded
             | Self::EventKinds(_)
             | Self::Wish(_)
+            | Self::Answered
             | Self::Offer(_)
             | Self::Fragment(_)
             | Self::PreconditionRequired
@@ -315,6 +320,7 @@ mod tests {
             (Problem::Encoded, 415),
             (Problem::EventKinds("x".into()), 400),
             (Problem::Wish("x".into()), 422),
+            (Problem::Answered, 409),
             (Problem::of_open(Refusal::Malformed("line 3: x".into()).into()), 400),
             (Problem::of_open(Refusal::Unsupported("two audio sections".into()).into()), 422),
             (Problem::Fragment(Refusal::Malformed("line 1: x".into())), 400),

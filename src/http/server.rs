@@ -83,6 +83,7 @@ impl Server {
                 ),
                 limits,
                 etag_policy: settings.etag_policy,
+                whep_counter_offer: settings.whep_counter_offer,
                 trusted_proxies: settings.trusted_proxies,
                 strict_https: settings.public_url.is_some_and(|url| url.starts_with("https://")),
             },

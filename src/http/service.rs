@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::Notify;
 
 use crate::control::auth::{Auth, Denied, Identity};
+use crate::control::counter::CounterPolicy;
 use crate::control::limits::{Action, Key, RetryAfter};
 use crate::control::{Control, EtagPolicy};
 use crate::metrics::Metrics;
@@ -43,6 +44,7 @@ pub(super) struct App {
     pub(super) feeds: Arc<Places>,
     pub(super) limits: Limits,
     pub(super) etag_policy: EtagPolicy,
+    pub(super) whep_counter_offer: CounterPolicy,
     pub(super) trusted_proxies: Vec<IpAddr>,
     /// People reach us by https, with a certificate that their browsers trust.
     pub(super) strict_https: bool,

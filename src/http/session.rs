@@ -15,9 +15,10 @@ use crate::media::{CloseReason, SessionId};
 use crate::wire::sdp::{Fragment, Refusal};
 
 use super::body::{self, Body};
-use super::conditions;
+use super::endpoint::SDP;
 use super::problem::Problem;
 use super::service::{App, authorization, empty};
+use super::{conditions, counter};
 
 /// GET and HEAD: is it still there?
 /// # Errors
@@ -48,6 +49,9 @@ pub(super) async fn patch(
         return Err(missed(app, client));
     }
     app.limit(Action::Patch, &Key::Session(id))?;
+    if app.control.is_countered(id) && body::expect_type(headers, SDP).is_ok() {
+        return counter::answer(app, id, headers, body).await;
+    }
     body::expect_type(headers, FRAGMENT)?;
     let body = body::read(headers, body, app.limits.fragment_bytes, app.limits.body).await?;
     let text = str::from_utf8(&body).map_err(|_| Refusal::Malformed("the fragment is not UTF-8".into()));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::negotiate::Side;
 use super::section::{Direction, Encoding, Layer, Offered};
-use super::{DtlsRole, ExtensionIds, Feedback, Fingerprint, Format, Hash, Kind, Local, Offer, Section};
+use super::{DtlsRole, ExtensionIds, Feedback, Fingerprint, Format, Hash, Kind, Local, Offer, Section, Source};
 
 /// The answer that accepts `sections`, and no others of the offer.
 pub(super) fn write(offer: &Offer<'_>, local: &Local<'_>, sections: &[Section], side: Side) -> String {
@@ -23,7 +23,7 @@ pub(super) fn write(offer: &Offer<'_>, local: &Local<'_>, sections: &[Section], 
             Side::Presenter => lines.push("a=recvonly"),
             Side::Viewer => {
                 lines.push("a=sendonly");
-                sources(&mut lines, section, local);
+                sources(&mut lines, section.kind, &section.sources, local);
             }
         }
         extensions(&mut lines, offered, &section.extensions);
@@ -67,7 +67,7 @@ impl Lines {
     }
 
     /// Adds a line that is put together from parts.
-    fn push_with(&mut self, line: fmt::Arguments<'_>) {
+    pub(super) fn push_with(&mut self, line: fmt::Arguments<'_>) {
         // A string takes everything.
         let _ = self.text.write_fmt(line);
         self.text.push_str("\r\n");
@@ -146,7 +146,7 @@ fn transport(lines: &mut Lines, offer: &Offer<'_>, offered: &Offered<'_>, local:
 }
 
 /// `a=fingerprint:<hash> AB:CD:…`
-fn fingerprint(lines: &mut Lines, fingerprint: &Fingerprint) {
+pub(super) fn fingerprint(lines: &mut Lines, fingerprint: &Fingerprint) {
     lines.text.push_str(match fingerprint.hash {
         Hash::Sha256 => "a=fingerprint:sha-256",
         Hash::Sha384 => "a=fingerprint:sha-384",
@@ -161,13 +161,13 @@ fn fingerprint(lines: &mut Lines, fingerprint: &Fingerprint) {
 }
 
 /// What we send to a viewer: one stream, and in it one track of each kind.
-fn sources(lines: &mut Lines, section: &Section, local: &Local<'_>) {
-    let track = match section.kind {
+pub(super) fn sources(lines: &mut Lines, kind: Kind, sources: &[Source], local: &Local<'_>) {
+    let track = match kind {
         Kind::Audio => "audio0",
         Kind::Video => "video0",
     };
     lines.push_with(format_args!("a=msid:{} {track}", local.msid));
-    for source in &section.sources {
+    for source in sources {
         if let Some(rtx) = source.rtx {
             lines.push_with(format_args!("a=ssrc-group:FID {} {rtx}", source.ssrc));
         }

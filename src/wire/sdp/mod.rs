@@ -4,6 +4,7 @@
 //! everything the session needs to know of it, or a refusal says why not.
 
 mod answer;
+mod counter;
 mod formats;
 pub mod fragment;
 mod grammar;
@@ -17,6 +18,7 @@ mod transport;
 use std::fmt;
 use std::net::SocketAddr;
 
+pub use counter::{offer_to_viewer, take_answer};
 pub use formats::pick_format;
 pub use fragment::{Fragment, Tagged};
 pub use negotiate::{answer_presenter, answer_viewer};

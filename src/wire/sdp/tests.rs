@@ -2,6 +2,7 @@
 
 mod checker;
 mod codecs;
+mod counter;
 mod mutations;
 mod shapes;
 

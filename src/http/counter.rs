@@ -1,0 +1,113 @@
+//! Counter-offers: 406 with an offer of ours for a viewer whose own cannot be taken, and the answer that comes by PATCH
+//! (WHEP draft, "Server Sends Counter-Offer").
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
+use hyper::{Response, StatusCode};
+
+use crate::control::auth::Identity;
+use crate::control::counter::AnswerError;
+use crate::control::stream::StreamName;
+use crate::media::SessionId;
+
+use super::body::{self, Body};
+use super::endpoint::{SDP, text};
+use super::problem::Problem;
+use super::service::{App, empty};
+use super::{events, layers};
+
+/// 406 with an offer of ours. The session that its `Location` names is made by the answer.
+/// # Errors
+/// What control says.
+pub(super) fn offer(app: &App, stream: &StreamName, who: Option<&Identity>) -> Result<Response<Body>, Problem> {
+    let counter = app.control.counter(stream, who).map_err(Problem::of_open)?;
+    let mut response = empty();
+    *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+    let headers = response.headers_mut();
+    let until = http_date(SystemTime::now() + counter.valid_for);
+    let named = [
+        (CONTENT_TYPE, format!("{SDP}; valid-until=\"{until}\"")),
+        (LOCATION, format!("/session/{}", counter.session)),
+        (ETAG, counter.etag),
+    ];
+    for (name, value) in named {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert("accept-patch", HeaderValue::from_static(ACCEPT_PATCH));
+    events::link(headers, counter.session);
+    layers::link(headers, counter.session);
+    *response.body_mut() = Body::from(counter.offer);
+    Ok(response)
+}
+
+/// PATCH with the answer: 204, and the session lives.
+/// # Errors
+/// `TooLarge`, `Offer` for what is no usable answer, `NoSession` when the offer has expired, `Answered`.
+pub(super) async fn answer(
+    app: &App,
+    session: SessionId,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    let answer = body::read(headers, body, app.limits.offer_bytes, app.limits.body).await?;
+    app.control.answer(session, text(&answer)?).map_err(|error| match error {
+        AnswerError::NoSession => Problem::NoSession,
+        AnswerError::Answered => Problem::Answered,
+        AnswerError::Open(error) => Problem::of_open(error),
+    })?;
+    let mut response = empty();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// A time as HTTP writes it (RFC 9110 §5.6.7): `Wed, 09 Oct 2024 10:00:00 GMT`.
+fn http_date(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let weekday = WEEKDAYS[(days % 7) as usize];
+    // Years begin in March here, so that a leap day is the last of its year; 400 years have 146,097 days.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Five months have 153 days, again and again.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let name = MONTHS[(month % 12) as usize];
+    let year = era * 400 + year + u64::from(month >= 10);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{weekday}, {day:02} {name} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// What a session takes whose offer is ours: the answer, then candidates.
+const ACCEPT_PATCH: &str = "application/sdp, application/trickle-ice-sdpfrag";
+/// From the day of the epoch on.
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+/// From March on.
+const MONTHS: [&str; 12] = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_http_wants_it() {
+        let cases = [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (951_868_800, "Wed, 01 Mar 2000 00:00:00 GMT"),
+            (1_728_468_000, "Wed, 09 Oct 2024 10:00:00 GMT"),
+            (1_735_689_599, "Tue, 31 Dec 2024 23:59:59 GMT"),
+            (4_102_444_800, "Fri, 01 Jan 2100 00:00:00 GMT"),
+        ];
+
+        for (seconds, date) in cases {
+            assert_eq!(http_date(UNIX_EPOCH + Duration::from_secs(seconds)), date);
+        }
+    }
+}
