@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | roof | `main`, [`app`] | knows everyone, wires, drains |
 //! | roof | [`load`] | `tribune load`: a crowd of viewers, for measuring; of the house it knows `client`, `peer` and `wire` only |
+//! | roof | [`publish`], [`watch`], `call` | `tribune publish` and `tribune watch`: one presenter or viewer by the book, on `webrtc` |
 //! | 8 | [`config`] | file and environment → settings of each floor |
 //! | 7 | [`http`] | requests → commands; the only place with status codes |
 //! | 6 | [`control`] | streams, sessions, permissions |
@@ -26,6 +27,7 @@
 //! are arguments.
 
 pub mod app;
+mod call;
 pub mod client;
 pub mod config;
 pub mod control;
@@ -35,4 +37,6 @@ pub mod media;
 pub mod metrics;
 pub mod net;
 pub mod peer;
+pub mod publish;
+pub mod watch;
 pub mod wire;

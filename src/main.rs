@@ -11,6 +11,8 @@ use tribune::config::{self, Config, ConfigError};
 use tribune::control::auth::{Identity, Right};
 use tribune::control::stream::StreamName;
 use tribune::load::{self, LoadError};
+use tribune::publish::{self, PublishError};
+use tribune::watch::{self, WatchError};
 
 /// Sessions are made on the threads of HTTP and end on those of media, which glibc's allocator answers with fragments:
 /// with this one a join costs a fifth less, a viewer a fifth less memory, and most of it goes back when a crowd leaves.
@@ -39,6 +41,12 @@ enum Command {
     /// Watch a stream as many viewers at once, and measure what they get; any WHEP server will do
     #[command(after_help = load::EXAMPLES)]
     Load(load::Options),
+    /// Present files or a test pattern; any WHIP server will do
+    #[command(after_help = publish::EXAMPLES)]
+    Publish(publish::Options),
+    /// Watch a stream without a screen, and say what comes; any WHEP server will do
+    #[command(after_help = watch::EXAMPLES)]
+    Watch(watch::Options),
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,8 +133,25 @@ enum Failure {
     App(#[from] AppError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Config(_)
+            | Self::Load(LoadError::Endpoint(_))
+            | Self::Publish(PublishError::Endpoint(_) | PublishError::Nothing | PublishError::Layers(_))
+            | Self::Watch(WatchError::Endpoint(_)) => ExitCode::from(USAGE),
+            Self::Publish(PublishError::Call(_)) => ExitCode::FAILURE,
+            Self::App(_) | Self::Load(_) | Self::Publish(_) | Self::Watch(_) | Self::Output(_) => ExitCode::from(IO),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -144,10 +169,7 @@ fn main() -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "tribune: {failure}");
-            ExitCode::from(match failure {
-                Failure::Config(_) | Failure::Load(LoadError::Endpoint(_)) => USAGE,
-                Failure::App(_) | Failure::Load(_) | Failure::Output(_) => IO,
-            })
+            failure.code()
         }
     }
 }
@@ -164,6 +186,11 @@ fn run(mut cli: Cli) -> Result<ExitCode, Failure> {
         }
         // Not every viewer got what it came for: that is an answer, not a failure of ours.
         Command::Load(options) => Ok(if load::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Publish(options) => {
+            publish::run(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Watch(options) => Ok(if watch::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
     }
 }
 

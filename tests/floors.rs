@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first.
-const FLOORS: [&str; 13] =
-    ["metrics", "wire", "peer", "media", "net", "client", "relay", "control", "http", "config", "load", "app", "main"];
+const FLOORS: [&str; 16] = [
+    "metrics", "wire", "peer", "media", "net", "client", "relay", "control", "http", "config", "load", "call",
+    "publish", "watch", "app", "main",
+];
 
 /// The index of a floor.
 fn floor(name: &str) -> Option<usize> {

@@ -147,6 +147,18 @@ impl Endpoint {
         Err(AskError::Foreign(format!("it redirects more than {REDIRECTS} times")))
     }
 
+    /// The STUN and TURN servers that it names beforehand (RFC 9725 §4.6); none when it does not.
+    pub async fn ice_servers(&self) -> Vec<IceServer> {
+        let reply = self.ask(Method::OPTIONS, &self.url, Bytes::new()).await;
+        reply.map(|reply| reply.ice_servers()).unwrap_or_default()
+    }
+
+    /// Does its name lead to this machine by the loopback?
+    pub async fn is_local(&self) -> bool {
+        let found = tokio::net::lookup_host((self.url.host.as_str(), self.url.port)).await;
+        found.is_ok_and(|mut addresses| addresses.any(|address| address.ip().to_canonical().is_loopback()))
+    }
+
     /// Says goodbye.
     /// # Errors
     /// When the server did not agree.
@@ -241,14 +253,18 @@ impl Reply {
                 "not a WHIP or WHEP endpoint: it answered HTTP {status} with {kind} instead of {SDP}"
             )));
         }
-        let links = self.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
         Ok(Admitted {
             answer: String::from_utf8_lossy(&self.body).into_owned(),
             session,
+            ice_servers: self.ice_servers(),
             peer: self.peer,
-            ice_servers: links.flat_map(link::ice_servers).collect(),
             asked: self.asked,
         })
+    }
+
+    fn ice_servers(&self) -> Vec<IceServer> {
+        let links = self.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        links.flat_map(link::ice_servers).collect()
     }
 
     fn refusal(&self) -> AskError {
