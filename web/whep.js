@@ -8,6 +8,8 @@ const TICK_MS = 500;
 const SILENCE_MS = 3000;
 /** How long the first picture may take, in ms. */
 const FIRST_PICTURE_MS = 12_000;
+/** How long a presenter that has returned may take until there are packets, in ms. */
+const RETURN_MS = 4000;
 /** How long to wait after a refusal that is not likely to pass, in seconds. */
 const REFUSED_S = 20;
 
@@ -24,6 +26,20 @@ class Reception {
     this.call.pc.addTransceiver("audio", { direction: "recvonly" });
     this.call.pc.addTransceiver("video", { direction: "recvonly" });
     this.startedAt = performance.now();
+  }
+
+  /** Calls `told` with `active` or `inactive`. If that is not to be had, the viewer finds out a little later. */
+  async listen(told) {
+    const { events, over } = this.call;
+    if (!events) return;
+    const kinds = ["active", "inactive"];
+    const headers = { "content-type": "application/json" };
+    const made = await fetch(events, { method: "POST", headers, body: JSON.stringify(kinds) });
+    const location = made.headers.get("location");
+    if (!location || this.call.ended) return;
+    const source = new EventSource(new URL(location, made.url));
+    over.then(() => source.close());
+    for (const kind of kinds) source.addEventListener(kind, () => told(kind));
   }
 
   async sample() {
@@ -65,6 +81,8 @@ export class Viewer {
   #next = null;
   #attempt = 0;
   #retryAt = 0;
+  /** The session whose presenter has left; it continues when there is one again. */
+  #paused = null;
   #timer = 0;
   #busy = false;
   #state = "idle";
@@ -97,7 +115,7 @@ export class Viewer {
     this.#timer = 0;
     this.#shown?.call.close();
     this.#next?.call.close();
-    this.#shown = this.#next = null;
+    this.#shown = this.#next = this.#paused = null;
     this.#state = "idle";
   }
 
@@ -132,6 +150,10 @@ export class Viewer {
       this.#attempt = 0;
       this.onstream(this.#shown.stream);
       this.#report("live");
+    } else if (this.#shown && this.#paused === this.#shown && !this.#shown.call.ended) {
+      this.#next?.call.close();
+      this.#next = null;
+      this.#report("waiting");
     } else if (this.#shown?.flowing) {
       this.#next?.call.close();
       this.#next = null;
@@ -153,9 +175,19 @@ export class Viewer {
   #try() {
     const next = new Reception(this.#endpoint, this.token);
     this.#next = next;
-    next.call.open({ offer: (sdp) => opus(sdp, { stereo: 1 }) }).catch((problem) => {
-      if (this.#next === next) this.#failed(problem);
-    });
+    next.call.open({ offer: (sdp) => opus(sdp, { stereo: 1 }) }).then(
+      () => next.listen((kind) => this.#told(next, kind)).catch(() => {}),
+      (problem) => this.#next === next && this.#failed(problem),
+    );
+  }
+
+  #told(session, kind) {
+    if (kind === "inactive") {
+      this.#paused = session;
+    } else if (this.#paused === session) {
+      this.#paused = null;
+      this.#retryAt = performance.now() + RETURN_MS;
+    }
   }
 
   #failed(problem) {

@@ -58,6 +58,8 @@ export class Call {
     this.#endpoint = endpoint;
     this.#token = token;
     this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    /** Where the server tells what happens to the stream (WHEP core extensions), or null. */
+    this.events = null;
     /** Resolves with `ended`. */
     this.over = new Promise((settle) => (this.#settle = settle));
     /** Called once, when media can flow. */
@@ -112,6 +114,7 @@ export class Call {
     if (response.status !== 201) throw await Problem.from(response);
     const location = response.headers.get("location");
     if (location) this.#resource = new URL(location, response.url).href;
+    this.events = events(response);
     // Closed while the POST was on its way: the server must still learn of it.
     if (this.ended) this.#remove();
     return response;
@@ -161,6 +164,12 @@ export class Call {
     const headers = new URL(resource).origin === location.origin ? bearer(this.#token) : {};
     await fetch(resource, { method: "DELETE", keepalive: true, headers }).catch(() => {});
   }
+}
+
+/** The address of a new session's events. */
+function events(response) {
+  const link = /<([^>]+)>;\s*rel="urn:ietf:params:whep:ext:core:server-sent-events"/.exec(response.headers.get("link"));
+  return link && new URL(link[1], response.url).href;
 }
 
 /** The request headers that carry a token. */
