@@ -98,8 +98,7 @@ impl Route {
     /// The methods that work here, as the `Allow` header lists them (RFC 9110 §10.2.1).
     pub(super) fn allow(&self) -> &'static str {
         match self {
-            Self::Endpoint(..) | Self::EndpointByToken(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Events(_) => "GET, HEAD, POST, OPTIONS",
+            Self::Endpoint(..) | Self::EndpointByToken(_) | Self::Events(_) => "GET, HEAD, POST, OPTIONS",
             Self::Session(_) => "GET, HEAD, PATCH, DELETE, OPTIONS",
             Self::EventStream(..) => "GET, HEAD, DELETE, OPTIONS",
             Self::Layer(_) => "GET, HEAD, POST, DELETE, OPTIONS",

@@ -36,7 +36,7 @@ fn answer(offer: &[u8]) -> String {
         "a=setup:actpass" => "a=setup:active",
         other => other,
     });
-    lines.map(|line| format!("{line}\r\n")).collect()
+    lines.flat_map(|line| [line, "\r\n"]).collect()
 }
 
 async fn countered(house: &House) -> Reply {

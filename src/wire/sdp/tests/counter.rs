@@ -28,7 +28,7 @@ fn answer(offer: &str) -> String {
         "a=setup:actpass" => "a=setup:active",
         other => other,
     });
-    lines.map(|line| format!("{line}\r\n")).collect()
+    lines.flat_map(|line| [line, "\r\n"]).collect()
 }
 
 #[test]
