@@ -275,7 +275,7 @@ impl Worker {
                     self.rtp(key, bytes, arrived, now);
                 }
             }
-            Protocol::Rtcp => self.rtcp(key, bytes, now, out),
+            Protocol::Rtcp => self.rtcp(key, bytes, path, now, out),
         }
         self.current = None;
     }

@@ -144,6 +144,22 @@ impl Ice {
         }
     }
 
+    /// Something authentic other than a check came from here: the client uses this path. A browser whose network broke
+    /// does so seconds before it nominates. Only a path that was checked later than the present one is followed, so that
+    /// what was on its way at a change cannot undo it. `true` when media has moved.
+    pub fn follow(&mut self, path: Path) -> bool {
+        let last_check = |remote| self.addresses.iter().find(|a| a.path.remote == remote).map(|a| a.last_check);
+        let Some(selected) = self.selected.filter(|selected| selected.remote != path.remote) else {
+            return false;
+        };
+        let moves =
+            last_check(path.remote).is_some_and(|there| last_check(selected.remote).is_none_or(|here| there > here));
+        if moves {
+            self.selected = Some(path);
+        }
+        moves
+    }
+
     /// Where media goes: the path nominated last, before that the first one.
     pub fn selected(&self) -> Option<Path> {
         self.selected
@@ -279,6 +295,24 @@ mod tests {
         assert_eq!(ice.addresses().count(), 0);
     }
 
+    #[test]
+    fn p08_a_check_without_priority_and_role_is_answered() {
+        let (mut ice, key) = agent();
+        let full = check(1, true, "ours:them", &key);
+        let mut request = full[..20].to_vec();
+        for kind in [0x0006, 0x0025] {
+            let at = attribute(&full, kind);
+            let len = usize::from(u16::from_be_bytes([full[at + 2], full[at + 3]])).next_multiple_of(4);
+            request.extend_from_slice(&full[at..at + 4 + len]);
+        }
+        request.extend_from_slice(&[0, 8, 0, 20]);
+        let request = sealed(&request);
+
+        let answered = feed(&mut ice, &request, path(1), Instant::now());
+
+        assert!(matches!(answered, Checked::Answered { nominates: true, .. }), "{answered:?}");
+    }
+
     /// Where the attribute of this kind begins.
     fn attribute(message: &[u8], kind: u16) -> usize {
         let mut at = 20;
@@ -336,6 +370,22 @@ mod tests {
         assert_eq!(ice.selected(), Some(path(2)));
         assert_eq!(feed(&mut ice, &check(8, true, "ours:them", &old), path(1), now), Checked::Ignored);
         assert_eq!(ice.ufrags().collect::<Vec<_>>(), ["new"]);
+    }
+
+    #[test]
+    fn media_follows_a_client_to_a_path_that_was_checked_later() {
+        let (mut ice, key) = agent();
+        let now = Instant::now();
+        feed(&mut ice, &check(1, true, "ours:them", &key), path(1), now);
+        assert!(!ice.follow(path(9)), "never checked");
+        feed(&mut ice, &check(2, false, "ours:them", &key), path(2), now + Duration::from_millis(1));
+
+        assert!(ice.follow(path(2)));
+        assert!(!ice.follow(path(1)), "what was on its way comes too late");
+
+        assert_eq!(ice.selected(), Some(path(2)));
+        feed(&mut ice, &check(3, true, "ours:them", &key), path(1), now + Duration::from_millis(2));
+        assert_eq!(ice.selected(), Some(path(1)), "a nomination counts in any case");
     }
 
     #[test]

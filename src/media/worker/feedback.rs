@@ -7,13 +7,14 @@ use crate::media::egress::Egress;
 use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
 use crate::media::session::{Half, REPORT_INTERVAL};
+use crate::peer::ice::Path;
 use crate::peer::srtp::SrtpError;
 use crate::wire::rtcp;
 use crate::wire::sdp::Kind;
 
 impl Worker {
     /// An SRTCP datagram.
-    pub(super) fn rtcp(&mut self, key: usize, bytes: &mut [u8], now: Instant, out: &mut impl Outbox) {
+    pub(super) fn rtcp(&mut self, key: usize, bytes: &mut [u8], path: Path, now: Instant, out: &mut impl Outbox) {
         let session = &mut self.sessions[key];
         let plain = match session.peer.open_rtcp(bytes) {
             Ok(len) => bytes.get(..len).unwrap_or_default(),
@@ -23,7 +24,10 @@ impl Worker {
             }
         };
         session.last_heard = now;
-        match &session.half {
+        if session.peer.ice.follow(path) {
+            self.move_media(key);
+        }
+        match &self.sessions[key].half {
             Half::Presenter(_) => self.presenter_said(key, plain, now),
             Half::Viewer { at, .. } => {
                 let at = *at;

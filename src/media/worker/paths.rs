@@ -160,11 +160,7 @@ impl Worker {
                         self.by_address.insert(path.remote, Owner::Here(key));
                         self.shared.lobby.move_address(&session.ufrag, path.remote, evicted);
                     }
-                    if let (Half::Viewer { at, .. }, Some(selected)) = (&session.half, session.peer.ice.selected())
-                        && let Some(viewer) = self.streams[session.stream].viewers.get_mut(*at)
-                    {
-                        viewer.path = selected;
-                    }
+                    self.move_media(key);
                 }
             }
         }
@@ -172,6 +168,16 @@ impl Worker {
             out.send(path, &self.scratch, self.scratch.len());
         }
         self.current = None;
+    }
+
+    /// A viewer's media goes where its agent says.
+    pub(super) fn move_media(&mut self, key: usize) {
+        let session = &self.sessions[key];
+        if let (Half::Viewer { at, .. }, Some(selected)) = (&session.half, session.peer.ice.selected())
+            && let Some(viewer) = self.streams[session.stream].viewers.get_mut(*at)
+        {
+            viewer.path = selected;
+        }
     }
 
     fn remember(&mut self, address: SocketAddr, worker: WorkerId) {

@@ -343,6 +343,25 @@ fn a_restart_costs_no_packet_and_no_handshake() {
 }
 
 #[test]
+fn media_goes_where_a_viewer_reports_from_before_it_nominates() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    rig.live(&[presenter], ms(200));
+
+    restart(&mut rig, viewer);
+    rig.clients[viewer].address = address(9);
+    rig.check(viewer, false);
+    rig.frame(presenter, Kind::Video, false, 4);
+    assert_ne!(rig.sends.last().map(|(_, to, _)| *to), Some(address(9)), "a check alone moves nothing");
+    rig.rtcp(viewer, |_| {});
+    rig.frame(presenter, Kind::Video, false, 4);
+
+    assert_eq!(rig.sends.last().map(|(_, to, _)| *to), Some(address(9)));
+    rig.finish();
+}
+
+#[test]
 fn old_credentials_work_until_the_new_ones_nominate() {
     let mut rig = Rig::new(1);
     let viewer = rig.watch(1, CHROMIUM_PLAY);
