@@ -426,7 +426,8 @@ changed("quality", async () => {
 // ---- Life of the page ----
 
 navigator.mediaDevices?.addEventListener?.("devicechange", () => inTurn(fillLists));
-addEventListener("online", () => presenter.hurry());
+addEventListener("online", () => presenter.roam());
+navigator.connection?.addEventListener("change", () => presenter.roam());
 addEventListener("pagehide", () => presenter.stop());
 addEventListener("beforeunload", (event) => $("stop").hidden || event.preventDefault());
 addEventListener("pointerdown", () => mixer.wake());

@@ -182,7 +182,9 @@ setInterval(() => {
 
 addEventListener("pagehide", () => viewer.stop());
 addEventListener("pageshow", (event) => event.persisted && viewer.start());
-for (const kind of ["online", "focus"]) addEventListener(kind, () => viewer.hurry());
+addEventListener("online", () => viewer.roam());
+navigator.connection?.addEventListener("change", () => viewer.roam());
+addEventListener("focus", () => viewer.hurry());
 addEventListener("hashchange", () => location.hash && useToken(token("watch")));
 
 document.title = `${stream} · tribune`;

@@ -119,6 +119,12 @@ export class Viewer {
     this.#state = "idle";
   }
 
+  /** The network is another one: media may have to find another way. */
+  roam() {
+    this.#shown?.call.restart();
+    this.hurry();
+  }
+
   /** Does not wait any longer: the network is back, or somebody looks. */
   hurry() {
     if (this.#retryAt < Infinity) this.#retryAt = Math.min(this.#retryAt, performance.now() + Math.random() * 500);

@@ -78,6 +78,12 @@ export class Presenter {
     this.onstate("idle", null, 0);
   }
 
+  /** The network is another one: media may have to find another way. */
+  roam() {
+    this.#call?.restart();
+    this.hurry();
+  }
+
   /** Does not wait any longer for the next attempt. */
   hurry() {
     this.#wake();

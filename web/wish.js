@@ -1,5 +1,6 @@
 // What WHIP (RFC 9725) and WHEP share: an offer goes out by POST, an answer and the address of a session come back,
-// DELETE ends it. Candidates are gathered before the POST, so that nothing has to be sent after it.
+// DELETE ends it. Candidates are gathered before the POST, so that nothing has to be sent after it; when the network
+// changes, PATCH finds the media another way (an ICE restart).
 
 /** How long to gather candidates, in ms. The server finds us by our first check; none of them is essential. */
 const GATHER_MS = 1000;
@@ -46,6 +47,9 @@ export class Call {
   #endpoint;
   #token;
   #resource = null;
+  #answer = "";
+  #polish = {};
+  #restarting = false;
   #timer = 0;
   #abort = new AbortController();
   #settle;
@@ -68,11 +72,12 @@ export class Call {
 
   /** Offers, and takes the answer; `polish` may rewrite both. Throws a Problem; the call is closed then. */
   async open(polish = {}) {
+    this.#polish = polish;
     try {
-      await this.#offer(polish.offer);
+      await this.#offer();
       const response = await this.#post();
-      const answer = await response.text();
-      await this.pc.setRemoteDescription({ type: "answer", sdp: polish.answer?.(answer) ?? answer });
+      this.#answer = await response.text();
+      await this.#take(this.#answer);
       this.#listen();
     } catch (error) {
       this.close();
@@ -81,19 +86,54 @@ export class Call {
     }
   }
 
-  async #offer(polish) {
-    const offer = await this.pc.createOffer();
+  /**
+   * Looks for another way for the media, on which it goes on as it was: an ICE restart (RFC 9725 §4.3.3). Until there
+   * is one, or if there is none, the old one stays.
+   */
+  async restart() {
+    const { pc } = this;
+    if (this.ended || this.#restarting || !this.#resource || !this.connectedAt) return;
+    this.#restarting = true;
+    try {
+      const offer = await pc.createOffer({ iceRestart: true });
+      await this.#bring(offer);
+      // Candidates need not be waited for: the server finds us by our checks.
+      const response = await fetch(this.#resource, {
+        method: "PATCH",
+        headers: { "content-type": "application/trickle-ice-sdpfrag", "if-match": "*", ...this.#credentials() },
+        body: credentials(offer.sdp),
+        signal: AbortSignal.timeout(ANSWER_MS),
+      });
+      if (response.status !== 200) throw await Problem.from(response);
+      this.#answer = renewed(this.#answer, await response.text());
+      await this.#take(this.#answer);
+    } catch {
+      if (pc.signalingState === "have-local-offer") await pc.setLocalDescription({ type: "rollback" }).catch(() => {});
+    } finally {
+      this.#restarting = false;
+    }
+  }
+
+  async #offer() {
     const gathered = new Promise((done) => {
       this.pc.onicegatheringstatechange = () => this.pc.iceGatheringState === "complete" && done();
       setTimeout(done, GATHER_MS);
     });
+    await this.#bring(await this.pc.createOffer());
+    await gathered;
+  }
+
+  async #bring(offer) {
     try {
-      await this.pc.setLocalDescription({ type: "offer", sdp: polish?.(offer.sdp) ?? offer.sdp });
+      await this.pc.setLocalDescription({ type: "offer", sdp: this.#polish.offer?.(offer.sdp) ?? offer.sdp });
     } catch {
       // A browser may refuse to change its offer; then it goes out as it was.
       await this.pc.setLocalDescription(offer);
     }
-    await gathered;
+  }
+
+  #take(answer) {
+    return this.pc.setRemoteDescription({ type: "answer", sdp: this.#polish.answer?.(answer) ?? answer });
   }
 
   async #post() {
@@ -128,8 +168,10 @@ export class Call {
       const state = pc.connectionState;
       if (state === "connecting" || state === "new") return;
       clearTimeout(this.#timer);
-      if (state === "disconnected") this.#timer = setTimeout(() => this.#end("lost"), INTERRUPTED_MS);
-      else if (state !== "connected") this.#end(this.connectedAt ? "lost" : "unreachable");
+      if (state === "disconnected") {
+        this.#timer = setTimeout(() => this.#end("lost"), INTERRUPTED_MS);
+        this.restart();
+      } else if (state !== "connected") this.#end(this.connectedAt ? "lost" : "unreachable");
       else if (!this.connectedAt) {
         this.connectedAt = performance.now();
         this.onconnected();
@@ -160,10 +202,33 @@ export class Call {
     const resource = this.#resource;
     this.#resource = null;
     if (!resource) return;
-    // The address alone allows to end the session; another origin does not get to see the token.
-    const headers = new URL(resource).origin === location.origin ? bearer(this.#token) : {};
+    const headers = this.#credentials(resource);
     await fetch(resource, { method: "DELETE", keepalive: true, headers }).catch(() => {});
   }
+
+  /** The session's address is right enough; another origin does not get to see the token. */
+  #credentials(resource = this.#resource) {
+    return new URL(resource).origin === location.origin ? bearer(this.#token) : {};
+  }
+}
+
+/** The ICE lines of an offer, as the SDP fragment that begins a restart (RFC 8840 §9). */
+function credentials(sdp) {
+  const line = (name) => sdp.match(new RegExp(`^a=${name}:[^\\r\\n]*`, "m"))?.[0] ?? "";
+  return ["ice-ufrag", "ice-pwd"].map((name) => `${line(name)}\r\n`).join("");
+}
+
+/** An answer with the ICE lines of a fragment instead of its own. */
+function renewed(answer, fragment) {
+  const candidates = fragment.match(/^a=(candidate:|end-of-candidates)[^\r\n]*/gm) ?? [];
+  let sdp = answer.replace(/(^a=(candidate:|end-of-candidates)[^\r\n]*\r?\n)+/m, () => `${candidates.join("\r\n")}\r\n`);
+  for (const name of ["ice-ufrag", "ice-pwd"]) {
+    const line = new RegExp(`^a=${name}:[^\\r\\n]*`, "gm");
+    const fresh = fragment.match(line)?.[0];
+    if (!fresh) throw new Problem({ status: -1, title: "The server's ICE restart is incomplete" });
+    sdp = sdp.replace(line, () => fresh);
+  }
+  return sdp;
 }
 
 /** The address of a new session's events. */

@@ -12,9 +12,12 @@ import { serveSite } from './site.mjs';
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const PROBE = fs.readFileSync(path.join(HERE, 'probe.js'), 'utf8');
 
-/** A headless browser that ends with the case. `kind`: `chromium` or `firefox`. */
-export async function launch(test, kind = 'chromium') {
-  const browser = await LAUNCHERS[kind]();
+/**
+ * A headless browser that ends with the case. `kind`: `chromium` or `firefox`; `loopback`: Chromium may send media from
+ * 127.0.0.1.
+ */
+export async function launch(test, kind = 'chromium', { loopback = true } = {}) {
+  const browser = await LAUNCHERS[kind](loopback);
   test.atEnd(() => browser.close());
   test.note(`${await browser.version()}`);
   return browser;
@@ -73,7 +76,7 @@ export async function hangUp(test, name, page) {
 }
 
 const LAUNCHERS = {
-  chromium: () => puppeteer.launch({
+  chromium: (loopback) => puppeteer.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     pipe: true, // it ends with the process that reads the other end
@@ -89,7 +92,7 @@ const LAUNCHERS = {
       '--use-fake-device-for-media-stream',
       '--use-fake-ui-for-media-stream',
       '--autoplay-policy=no-user-gesture-required',
-      '--allow-loopback-in-peer-connection',
+      ...(loopback ? ['--allow-loopback-in-peer-connection'] : []),
       // Plain host candidates: there is no multicast DNS between test processes.
       '--disable-features=WebRtcHideLocalIpsWithMdns,OptimizationHints,MediaRouter,DialMediaRouteProvider',
     ],

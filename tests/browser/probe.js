@@ -18,6 +18,21 @@
     /** How many connections the page has made. */
     made: () => peers.length,
 
+    /** Measures from now on how long the picture stands still, in ms; `stop` gives the longest time. */
+    watchGaps() {
+      const peer = peers.at(-1);
+      let [longest, frames, since] = [0, -1, performance.now()];
+      const look = async () => {
+        const report = await peer.getStats();
+        const now = performance.now();
+        const video = [...report.values()].find((entry) => entry.type === 'inbound-rtp' && entry.kind === 'video');
+        longest = Math.max(longest, now - since);
+        if (video && video.framesDecoded !== frames) [frames, since] = [video.framesDecoded, now];
+      };
+      const timer = setInterval(look, 20);
+      window.probe.longestGap = () => { clearInterval(timer); return Math.round(longest); };
+    },
+
     /** What the browser counts for the newest connection. What this browser does not count is absent. */
     async stats() {
       const peer = peers.at(-1);
@@ -28,6 +43,8 @@
         if (entry.type !== 'inbound-rtp' && entry.type !== 'outbound-rtp') continue;
         found[entry.kind] = { ...entry, codec: report.get(entry.codecId)?.mimeType };
       }
+      const pair = report?.get([...report.values()].find((entry) => entry.type === 'transport')?.selectedCandidatePairId);
+      found.from = report?.get(pair?.localCandidateId)?.address;
       const video = document.querySelector('video');
       return { ...found, picture: video ? [video.videoWidth, video.videoHeight] : null };
     },

@@ -29,6 +29,8 @@ window.library = {
     await client.view(peer, url, token);
   },
 
+  restart: () => client.restart(),
+
   stop: () => client.stop(),
 };
 

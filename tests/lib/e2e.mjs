@@ -14,6 +14,7 @@ const CASES = {
   pages: { module: '../browser/pages.mjs', seconds: 75, needs: ['chromium'] },
   events: { module: '../browser/events.mjs', seconds: 120, needs: ['chromium'] },
   'whip-whep': { module: '../browser/whip-whep.mjs', seconds: 60, needs: ['chromium'] },
+  roaming: { module: '../browser/roaming.mjs', seconds: 90, needs: ['chromium', 'netns'] },
   'ffmpeg-h264': { module: '../clients/ffmpeg-h264.mjs', seconds: 60, needs: ['chromium', 'ffmpeg'] },
   'aiortc-vp8': { module: '../clients/aiortc.mjs', options: { codec: 'video/VP8' }, seconds: 60, needs: ['aiortc'] },
   'aiortc-h264': { module: '../clients/aiortc.mjs', options: { codec: 'video/H264' }, seconds: 60, needs: ['aiortc'] },
