@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) state: State,
     pub(super) log: Log,
     pub(super) tokens: Vec<TokenEntry>,
+    pub(super) ice_servers: Vec<IceServerEntry>,
 }
 
 /// `[http]`
@@ -49,6 +50,7 @@ pub(super) struct Http {
     pub(super) body_timeout: Span,
     pub(super) etag_policy: EtagPolicy,
     pub(super) whep_counter_offer: CounterPolicy,
+    pub(super) redirect_to: Vec<String>,
 }
 
 /// `http.tls`
@@ -80,6 +82,7 @@ pub(super) struct Streams {
     pub(super) watch: WatchPolicy,
     pub(super) max_viewers: usize,
     pub(super) provisioned_only: bool,
+    pub(super) whole_offers: bool,
 }
 
 /// `[stream.NAME]`: what is not said is as in `[streams]`.
@@ -158,6 +161,36 @@ impl fmt::Debug for TokenEntry {
     }
 }
 
+/// One of `[[ice_servers]]`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct IceServerEntry {
+    pub(super) url: String,
+    pub(super) username: String,
+    pub(super) credential: String,
+    pub(super) secret: String,
+    pub(super) lifetime: Span,
+}
+
+impl Default for IceServerEntry {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            username: String::new(),
+            credential: String::new(),
+            secret: String::new(),
+            lifetime: Span(std::time::Duration::from_hours(12)),
+        }
+    }
+}
+
+impl fmt::Debug for IceServerEntry {
+    /// Leaves what is secret out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IceServerEntry({})", self.url)
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self {
@@ -174,6 +207,7 @@ impl Default for Http {
             body_timeout: Span(std::time::Duration::from_secs(10)),
             etag_policy: EtagPolicy::Lenient,
             whep_counter_offer: CounterPolicy::Off,
+            redirect_to: Vec::new(),
         }
     }
 }
@@ -254,7 +288,10 @@ fn told(key: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().next().unwrap_or_default();
     let wanted = message.split_once(", expected ");
     match wanted {
-        Some((_, wanted)) if key.starts_with("tokens") && !message.starts_with("unknown field") => {
+        Some((_, wanted))
+            if ["tokens", "ice_servers"].iter().any(|secret| key.starts_with(secret))
+                && !message.starts_with("unknown field") =>
+        {
             format!("not what it should be, expected {wanted}")
         }
         _ => message.to_owned(),

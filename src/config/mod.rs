@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use crate::control::auth::{Identity, Right};
+use crate::control::ice_servers::{Access, IceServer};
 use crate::control::stream::{Policies, StreamName, StreamPolicy};
 use crate::control::tokens::{self, StaticToken};
 use crate::{http, net};
@@ -19,7 +20,7 @@ pub mod duration;
 mod file;
 
 use duration::Span;
-use file::{File, TlsMode, TokenEntry};
+use file::{File, IceServerEntry, TlsMode, TokenEntry};
 pub use file::{LogFormat, LogLevel};
 
 /// Settings of all floors, checked.
@@ -221,6 +222,8 @@ fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {
         trusted_proxies: http.trusted_proxies.clone(),
         etag_policy: http.etag_policy,
         whep_counter_offer: http.whep_counter_offer,
+        redirect_to: http.redirect_to.iter().map(|url| redirect(url)).collect::<Result<_, _>>()?,
+        ice_servers: (1..).zip(&file.ice_servers).map(|(n, entry)| ice_server(n, entry)).collect::<Result<_, _>>()?,
         limits: http::Limits {
             connections,
             connections_per_address: within("http.max_connections_per_address", per_address, 1, 1_000_000)?,
@@ -249,11 +252,53 @@ fn public_url(text: &str) -> Result<Option<String>, ConfigError> {
     Ok(Some(text.to_owned()))
 }
 
+/// Another server of ours.
+fn redirect(url: &str) -> Result<String, ConfigError> {
+    match public_url(url) {
+        Ok(Some(url)) => Ok(url),
+        Ok(None) | Err(_) => wrong("http.redirect_to", format!("{url:?} is not like https://b.example.org")),
+    }
+}
+
+/// The `number`th of `[[ice_servers]]`. No message repeats a credential.
+fn ice_server(number: usize, entry: &IceServerEntry) -> Result<IceServer, ConfigError> {
+    let key = |name: &str| format!("ice_servers[{number}].{name}");
+    // What stands in a Link header must not end the values that clients cut out of it.
+    let plain = |text: &str, more: &str| {
+        !text.is_empty()
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=:_-.@".contains(c) || more.contains(c))
+    };
+    let (scheme, host) = entry.url.split_once(':').unwrap_or_default();
+    let turn = matches!(scheme, "turn" | "turns");
+    if !(turn || matches!(scheme, "stun" | "stuns")) || host.starts_with("//") || !plain(host, "[]?") {
+        return wrong(
+            key("url"),
+            format!("{:?} is not like stun:HOST:3478 or turn:HOST:3478?transport=udp", entry.url),
+        );
+    }
+    let access = match (entry.username.as_str(), entry.credential.as_str(), entry.secret.as_str()) {
+        ("", "", "") if !turn => Access::Open,
+        ("", "", secret) if turn && !secret.is_empty() => {
+            Access::Timed { secret: secret.to_owned(), lifetime: entry.lifetime.0 }
+        }
+        (username, credential, "") if turn && plain(username, "") && plain(credential, "") => {
+            Access::Static { username: username.to_owned(), credential: credential.to_owned() }
+        }
+        _ if turn => {
+            let wanted = "TURN needs `username` and `credential` of A–Z a–z 0–9 + / = : _ - . @, or `secret`";
+            return wrong(key("username"), wanted);
+        }
+        _ => return wrong(key("username"), "STUN needs no credentials"),
+    };
+    Ok(IceServer { url: entry.url.clone(), access })
+}
+
 fn policies(file: &File) -> Result<Policies, ConfigError> {
     let most = |viewers: usize| (viewers > 0).then_some(viewers);
     let streams = &file.streams;
     let default = StreamPolicy { idle: streams.idle, watch: streams.watch, max_viewers: most(streams.max_viewers) };
     let mut policies = Policies { default, provisioned_only: streams.provisioned_only, ..Policies::default() };
+    policies.whole_offers = streams.whole_offers;
     for (name, own) in &file.stream {
         let Ok(stream) = name.parse::<StreamName>() else {
             return wrong(format!("stream.{name}"), "a stream name is 1–64 of A–Z a–z 0–9 _ -");

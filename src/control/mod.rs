@@ -4,6 +4,7 @@ pub mod auth;
 pub mod counter;
 mod directory;
 pub mod events;
+pub mod ice_servers;
 mod ids;
 pub mod layers;
 pub mod limits;
@@ -219,6 +220,9 @@ impl Control {
     /// See [`OpenError`]; nothing has changed then.
     pub fn present(self: &Arc<Self>, stream: &StreamName, who: &Identity, offer: &str) -> Result<Opened, OpenError> {
         let offer = Offer::parse(offer)?;
+        if let Some(section) = offer.foreign_section().filter(|_| self.policies.whole_offers) {
+            return Err(Refusal::Unsupported(format!("{section} is neither audio nor video")).into());
+        }
         self.seat(stream, who, |local| answer_presenter(&offer, local))
     }
 

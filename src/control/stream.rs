@@ -78,6 +78,8 @@ pub struct Policies {
     pub named: BTreeMap<StreamName, StreamPolicy>,
     /// Only the named streams exist.
     pub provisioned_only: bool,
+    /// A presenter's offer is taken as a whole or not at all, data channels included (RFC 9725 §4.4.3).
+    pub whole_offers: bool,
 }
 
 impl Policies {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
 use crate::control::auth::{Denied, Identity, Right};
@@ -17,9 +18,10 @@ use crate::wire::sdp::Refusal;
 
 use super::body::{self, Body};
 use super::problem::Problem;
+use super::route::Route;
 use super::service::{App, authorization, empty};
 use super::session::FRAGMENT;
-use super::{counter, events, layers};
+use super::{counter, elsewhere, events, layers};
 
 /// Whoever may use an endpoint, and how.
 #[derive(Debug)]
@@ -74,6 +76,17 @@ impl Guest {
         }
     }
 
+    /// Has this request, which does nothing, credentials that would be let in here?
+    pub(super) fn knows(app: &App, route: &Route, headers: &HeaderMap) -> bool {
+        let (right, stream) = match route {
+            Route::Endpoint(Role::Presenter, stream) => (Right::Publish, Some(stream)),
+            Route::Endpoint(Role::Viewer, stream) => (Right::Watch, Some(stream)),
+            Route::EndpointByToken(_) => (Right::Watch, None),
+            _ => return false,
+        };
+        app.identify(headers).is_ok_and(|who| stream.is_none_or(|stream| app.auth.permit(&who, right, stream).is_ok()))
+    }
+
     /// Counts an attempt: a presenter's by its name, a viewer's by its address, where a whole school may sit behind.
     fn limit(&self, app: &App, client: IpAddr) -> Result<(), Problem> {
         match self {
@@ -106,16 +119,25 @@ pub(super) async fn post(
     app: &App,
     guest: Guest,
     client: IpAddr,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
+    let headers = &parts.headers;
     guest.limit(app, client)?;
     body::expect_type(headers, SDP)?;
     let offer = body::read(headers, body, app.limits.offer_bytes, app.limits.body).await?;
     match guest.open(app, text(&offer)?) {
-        Ok(opened) => Ok(created(opened, guest.role())),
-        Err(OpenError::Refused(refusal @ Refusal::Unsupported(_))) => guest.counter(app, refusal),
-        Err(error) => Err(Problem::of_open(error)),
+        Ok(opened) => {
+            let mut response = created(opened, guest.role(), &elsewhere::base(app, parts));
+            app.offer_ice_servers(response.headers_mut());
+            Ok(response)
+        }
+        Err(OpenError::Refused(refusal @ Refusal::Unsupported(_))) => {
+            let mut response = guest.counter(app, refusal)?;
+            app.offer_ice_servers(response.headers_mut());
+            Ok(response)
+        }
+        Err(error) => elsewhere::or_refuse(app, parts, Problem::of_open(error)),
     }
 }
 
@@ -130,13 +152,13 @@ pub(super) fn get(role: Role) -> Response<Body> {
 }
 
 /// 201 with the answer. If this response never reaches the connection the session ends.
-fn created(opened: Opened, role: Role) -> Response<Body> {
+fn created(opened: Opened, role: Role, base: &str) -> Response<Body> {
     let mut response = empty();
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(SDP));
     // An absolute path: right behind any proxy, and the one form that every client resolves correctly.
-    if let Ok(location) = HeaderValue::try_from(format!("/session/{}", opened.session)) {
+    if let Ok(location) = HeaderValue::try_from(format!("{base}/session/{}", opened.session)) {
         headers.insert(LOCATION, location);
     }
     if let Ok(etag) = HeaderValue::from_str(&opened.etag) {

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use crate::control::EtagPolicy;
 use crate::control::counter::CounterPolicy;
+use crate::control::ice_servers::IceServer;
 
 mod body;
 mod conditions;
 mod cors;
 mod counter;
+mod elsewhere;
 mod endpoint;
 mod events;
 mod framing;
@@ -49,6 +51,10 @@ pub struct Settings {
     /// Many people come from these addresses, so the limit per address is not for them. By default the loopback
     /// addresses: that is where a tunnel or a proxy on this machine comes from.
     pub trusted_proxies: Vec<IpAddr>,
+    /// STUN and TURN servers that clients are told of.
+    pub ice_servers: Vec<IceServer>,
+    /// Servers, like `https://b.example.org`, that clients are sent to when this one is full or shuts down.
+    pub redirect_to: Vec<String>,
     /// Must candidates sent by PATCH carry an entity-tag?
     pub etag_policy: EtagPolicy,
     /// What a viewer gets whose offer cannot be taken.
@@ -66,6 +72,8 @@ impl Settings {
             web_dir: None,
             public_url: None,
             trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            ice_servers: Vec::new(),
+            redirect_to: Vec::new(),
             etag_policy: EtagPolicy::default(),
             whep_counter_offer: CounterPolicy::default(),
             limits: Limits::default(),

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use hyper::Request;
@@ -84,8 +85,13 @@ impl Server {
                 limits,
                 etag_policy: settings.etag_policy,
                 whep_counter_offer: settings.whep_counter_offer,
+                ice_servers: settings.ice_servers,
+                redirect_to: settings.redirect_to,
+                redirects: AtomicUsize::new(0),
+                secure: settings.tls.is_some(),
                 trusted_proxies: settings.trusted_proxies,
-                strict_https: settings.public_url.is_some_and(|url| url.starts_with("https://")),
+                strict_https: settings.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
+                public_url: settings.public_url,
             },
         };
         Ok(Self { listener, local_addr, places, shared: Arc::new(shared) })

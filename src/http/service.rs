@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SERVER,
-    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, LINK,
+    SERVER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use crate::control::auth::{Auth, Denied, Identity};
 use crate::control::counter::CounterPolicy;
+use crate::control::ice_servers::IceServer;
 use crate::control::limits::{Action, Key, RetryAfter};
 use crate::control::{Control, EtagPolicy};
 use crate::metrics::Metrics;
@@ -45,6 +46,13 @@ pub(super) struct App {
     pub(super) limits: Limits,
     pub(super) etag_policy: EtagPolicy,
     pub(super) whep_counter_offer: CounterPolicy,
+    pub(super) ice_servers: Vec<IceServer>,
+    pub(super) redirect_to: Vec<String>,
+    /// How many clients were sent elsewhere: they are dealt out in turn.
+    pub(super) redirects: AtomicUsize,
+    /// We speak TLS ourselves.
+    pub(super) secure: bool,
+    pub(super) public_url: Option<String>,
     pub(super) trusted_proxies: Vec<IpAddr>,
     /// People reach us by https, with a certificate that their browsers trust.
     pub(super) strict_https: bool,
@@ -143,13 +151,17 @@ impl App {
             if let Route::Session(id) | Route::Layer(id) | Route::Events(id) | Route::EventStream(id, _) = route {
                 session::exists(self, id)?;
             }
-            return Ok(options(Some(&route)));
+            let mut response = options(Some(&route));
+            if authorization(headers).is_ok_and(|token| token.is_some()) && Guest::knows(self, &route, headers) {
+                self.offer_ice_servers(response.headers_mut());
+            }
+            return Ok(response);
         }
         match route {
             Route::Endpoint(role, stream) => {
                 let guest = Guest::admit(self, role, Some(stream), headers)?;
                 if method == Method::POST {
-                    endpoint::post(self, guest, client, headers, body).await
+                    endpoint::post(self, guest, client, parts, body).await
                 } else {
                     Ok(endpoint::get(role))
                 }
@@ -157,7 +169,7 @@ impl App {
             Route::EndpointByToken(role) => {
                 let guest = Guest::admit(self, role, None, headers)?;
                 if method == Method::POST {
-                    endpoint::post(self, guest, client, headers, body).await
+                    endpoint::post(self, guest, client, parts, body).await
                 } else {
                     Ok(endpoint::get(role))
                 }
@@ -181,6 +193,30 @@ impl App {
             Route::Live => Ok(ops::live()),
             Route::Ready => ops::ready(self),
         }
+    }
+
+    /// Tells whoever was let in of the ICE servers, each in a header of its own.
+    pub(super) fn offer_ice_servers(&self, headers: &mut HeaderMap) {
+        let now = SystemTime::now();
+        for server in &self.ice_servers {
+            if let Ok(link) = HeaderValue::try_from(server.link(now)) {
+                headers.append(LINK, link);
+            }
+        }
+    }
+
+    /// Where the next client that cannot be taken may go.
+    pub(super) fn next_redirect(&self) -> Option<&str> {
+        let turn = self.redirects.fetch_add(1, Ordering::Relaxed);
+        let at = turn.checked_rem(self.redirect_to.len())?;
+        self.redirect_to.get(at).map(String::as_str)
+    }
+
+    /// Reads the credentials of the maker of a session: they may have expired since.
+    /// # Errors
+    /// As [`Auth::recognize`]; `Malformed` also for two headers.
+    pub(super) fn recognize(&self, headers: &HeaderMap) -> Result<Identity, Denied> {
+        self.auth.recognize(authorization(headers)?)
     }
 
     /// Reads the credentials.

@@ -67,6 +67,7 @@ pub(super) async fn patch(
             if let Ok(etag) = HeaderValue::try_from(etag) {
                 response.headers_mut().insert(ETAG, etag);
             }
+            app.offer_ice_servers(response.headers_mut());
             *response.body_mut() = Body::from(fragment);
         }
     }
@@ -98,20 +99,19 @@ pub(super) fn exists(app: &App, id: SessionId) -> Result<(), Problem> {
 
 /// Without credentials the URL is the right, and for a session that was made without any it is always: players that send
 /// `Bearer undefined` to an open stream send it here too. With a good token of somebody else the session does not exist,
-/// so that nobody learns of it.
+/// so that nobody learns of it. A session outlives the token that it was made with.
 pub(super) fn authorise(app: &App, id: SessionId, headers: &HeaderMap) -> Result<(), Problem> {
     let view = app.control.session(id);
     if view.as_ref().is_some_and(|view| view.subject.is_none()) {
         return Ok(());
     }
-    if authorization(headers).map_err(Problem::Denied)?.is_none() {
+    let has_token = authorization(headers).map_err(Problem::Denied)?.is_some();
+    // Where there is no session there is nothing to protect; and an old player's token says nothing against it.
+    let Some(view) = view.filter(|_| has_token) else {
         return Ok(());
-    }
-    let who = app.identify(headers).map_err(Problem::Denied)?;
-    match view {
-        Some(view) if !owns(&who, &view) => Err(Problem::NoSession),
-        _ => Ok(()),
-    }
+    };
+    let who = app.recognize(headers).map_err(Problem::Denied)?;
+    if owns(&who, &view) { Ok(()) } else { Err(Problem::NoSession) }
 }
 
 /// The media type of SDP fragments (RFC 8840 §10.2).

@@ -42,10 +42,24 @@ impl House {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let metrics = Metrics::new();
         let state = Dir::new();
-        let (control, auth) = floors_below(&metrics, state.path());
+        Self::build(&metrics, state, change, |_| {})
+    }
+
+    /// With other policies than the default.
+    pub fn with_policies(change: impl FnOnce(&mut Policies)) -> Self {
+        Self::build(&Metrics::new(), Dir::new(), |_| {}, change)
+    }
+
+    fn build(
+        metrics: &Arc<Metrics>,
+        state: Dir,
+        change: impl FnOnce(&mut Settings),
+        policies: impl FnOnce(&mut Policies),
+    ) -> Self {
+        let (control, auth) = floors_below(metrics, state.path(), policies);
         let mut settings = Settings::new(([127, 0, 0, 1], 0).into());
         change(&mut settings);
-        let server = Server::bind(settings, Arc::clone(&control), auth, metrics).expect("a free port");
+        let server = Server::bind(settings, Arc::clone(&control), auth, Arc::clone(metrics)).expect("a free port");
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async {
@@ -106,10 +120,12 @@ impl House {
 }
 
 /// What the server stands on: a media plane that takes every session and does nothing with it.
-fn floors_below(metrics: &Metrics, state: &Path) -> (Arc<Control>, Arc<Auth>) {
+fn floors_below(metrics: &Metrics, state: &Path, change: impl FnOnce(&mut Policies)) -> (Arc<Control>, Arc<Auth>) {
     let closed = StreamPolicy { watch: WatchPolicy::Token, ..StreamPolicy::default() };
     let named = [(stream("closed"), closed)].into_iter().collect();
-    let policies = Arc::new(Policies { named, ..Policies::default() });
+    let mut policies = Policies { named, ..Policies::default() };
+    change(&mut policies);
+    let policies = Arc::new(policies);
     let settings = control::Settings {
         candidates: vec![([192, 0, 2, 1], 8080).into()],
         policies: Arc::clone(&policies),
@@ -216,6 +232,12 @@ impl Reply {
         let value = values.next();
         assert_eq!(values.next(), None, "{name} is there twice");
         value
+    }
+
+    /// All headers of this name.
+    pub fn all_of(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
     }
 
     /// Fails unless this is a well-formed problem with that status and readable from other origins.

@@ -11,5 +11,6 @@ mod hostile;
 mod layers;
 mod pages;
 mod patch;
+mod pitfalls;
 mod protocols;
 mod refusals;

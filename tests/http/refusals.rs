@@ -152,7 +152,7 @@ async fn a_session_that_ended_is_not_found() {
     house.get(UNKNOWN).await.assert_problem(404, "GET of one that never was");
     house.ask("DELETE", UNKNOWN, &[], b"").await.assert_problem(404, "DELETE of one that never was");
     let wrong = [("Authorization", "Bearer nonsense")];
-    house.ask("DELETE", UNKNOWN, &wrong, b"").await.assert_problem(401, "credentials come first");
+    house.ask("DELETE", UNKNOWN, &wrong, b"").await.assert_problem(404, "there is nothing to protect");
     house.shut_down().await;
 }
 

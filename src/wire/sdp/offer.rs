@@ -19,6 +19,11 @@ pub struct Offer<'a> {
 }
 
 impl<'a> Offer<'a> {
+    /// A section that is there for something else than sound and pictures, such as a data channel; for messages.
+    pub fn foreign_section(&self) -> Option<String> {
+        self.sections.iter().find(|section| section.kind.is_none() && !section.rejected).map(Offered::label)
+    }
+
     /// Reads an offer.
     /// # Errors
     /// `Refusal::Malformed` when it is not SDP; names the line.
