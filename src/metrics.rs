@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, Opts, Registry, TextEncoder};
+
+use self::delays::Delays;
+
+mod delays;
 
 /// All that is measured. One per process.
 #[derive(Debug)]
@@ -82,38 +87,53 @@ counts! {
     DropRtp "tribune_datagrams_dropped_total" "reason" "rtp" "RTP that makes no sense here.",
     DropUnknownSource "tribune_datagrams_dropped_total" "reason" "unknown_source" "RTP of no negotiated source.",
     DropSend "tribune_datagrams_dropped_total" "reason" "send" "The socket did not take it.",
+    CutLate "tribune_viewer_cuts_total" "reason" "late" "Viewers cut to the next key frame because bursts left too late.",
+    CutFull "tribune_viewer_cuts_total" "reason" "full" "Viewers cut to the next key frame because nothing could be sent.",
     MailLost "tribune_mail_lost_total" "" "" "Letters between threads that found a full queue.",
     Panics "tribune_session_panics_total" "" "" "Bugs of ours, each ending one session.",
 }
 
 /// What one media thread counts. Written by that thread only.
 #[derive(Debug)]
-pub struct WorkerCounters([AtomicU64; COUNTS.len()]);
+pub struct WorkerCounters {
+    counts: [AtomicU64; COUNTS.len()],
+    /// Of packets that are not of key frames, and of those that are.
+    delays: [Delays; 2],
+}
 
 impl Default for WorkerCounters {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; COUNTS.len()])
+        Self { counts: [const { AtomicU64::new(0) }; COUNTS.len()], delays: Default::default() }
     }
 }
 
 impl WorkerCounters {
     /// Adds.
     pub fn add(&self, count: Count, n: u64) {
-        // One writer: a load and a store are cheaper than a locked addition.
-        let counter = &self.0[count as usize];
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        add(&self.counts[count as usize], n);
     }
 
     /// Reads.
     pub fn get(&self, count: Count) -> u64 {
-        self.0[count as usize].load(Ordering::Relaxed)
+        self.counts[count as usize].load(Ordering::Relaxed)
     }
+
+    /// A burst, of a key frame or not, has been sent to so many viewers, so long after its first packet came.
+    pub fn delay(&self, is_key: bool, delay: Duration, viewers: u64) {
+        self.delays[usize::from(is_key)].add(delay, viewers);
+    }
+}
+
+/// One writer: a load and a store are cheaper than a locked addition.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }
 
 /// Sums the threads' counters whenever somebody asks.
 struct MediaCollector {
     workers: Vec<Arc<WorkerCounters>>,
     families: HashMap<&'static str, IntCounterVec>,
+    delays: Desc,
 }
 
 impl MediaCollector {
@@ -125,13 +145,14 @@ impl MediaCollector {
                 families.insert(*name, IntCounterVec::new(Opts::new(*name, *help), labels)?);
             }
         }
-        Ok(Self { workers, families })
+        let delays = delays::description()?;
+        Ok(Self { workers, families, delays })
     }
 }
 
 impl Collector for MediaCollector {
     fn desc(&self) -> Vec<&Desc> {
-        self.families.values().flat_map(Collector::desc).collect()
+        self.families.values().flat_map(Collector::desc).chain([&self.delays]).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -143,7 +164,12 @@ impl Collector for MediaCollector {
             let sum: u64 = self.workers.iter().map(|w| w.get(*count)).sum();
             shown.inc_by(sum.saturating_sub(shown.get()));
         }
-        self.families.values().flat_map(Collector::collect).collect()
+        let delays = ["delta", "key"].iter().enumerate().map(|(at, frame)| {
+            let threads = self.workers.iter().map(|worker| &worker.delays[at]);
+            delays::sum(threads, frame)
+        });
+        let delays = delays::family(delays.collect());
+        self.families.values().flat_map(Collector::collect).chain([delays]).collect()
     }
 }
 
@@ -160,9 +186,23 @@ mod tests {
         workers[0].add(Count::PacketsForwarded, 3);
         workers[1].add(Count::PacketsForwarded, 4);
         workers[1].add(Count::Panics, 1);
+        workers[0].delay(false, Duration::from_micros(1500), 64);
+        workers[1].delay(false, Duration::from_millis(40), 36);
 
         let text = metrics.render().expect("consistent families");
         assert!(text.contains("tribune_rtp_packets_total{direction=\"out\"} 7"), "{text}");
         assert!(text.contains("tribune_session_panics_total 1"), "{text}");
+        let delay = "tribune_forwarding_delay_seconds";
+        for line in [
+            r#"_bucket{frame="delta",le="0.001"} 0"#,
+            r#"_bucket{frame="delta",le="0.002"} 64"#,
+            r#"_bucket{frame="delta",le="0.033"} 64"#,
+            r#"_bucket{frame="delta",le="+Inf"} 100"#,
+            r#"_sum{frame="delta"} 1.536"#,
+            r#"_count{frame="delta"} 100"#,
+            r#"_count{frame="key"} 0"#,
+        ] {
+            assert!(text.contains(&format!("{delay}{line}\n")), "{line} in {text}");
+        }
     }
 }

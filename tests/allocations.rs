@@ -112,6 +112,7 @@ fn delivery_allocates_nothing() {
                 assert!(stream.take(packet.clone(), start));
             }
             assert!(stream.close_burst(start).is_some());
+            assert!(stream.start(start));
             while stream.is_sending() {
                 stream.deliver(64, &mut run, out, start);
             }

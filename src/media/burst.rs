@@ -1,16 +1,111 @@
-//! How the packets of a burst are put in order, so that few sends carry them to each viewer.
+//! Bursts: packets that leave together.
 //!
 //! One send holds datagrams of one length, the last one maybe shorter (UDP generic segmentation offload), and costs as
-//! much as sealing several packets. So, once per burst and for all viewers: sound goes last, where its small packets
-//! are the short end of a send, and packets that are a little too short get RTP padding (RFC 3550 §5.1).
+//! much as sealing several packets. So packets wait a little for others, and once per burst, for all viewers, they are
+//! put in order: sound goes last, where its small packets are the short end of a send, and packets that are a little too
+//! short get RTP padding (RFC 3550 §5.1).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::packet::Packet;
 use crate::wire::sdp::Kind;
 
+/// The bursts of a stream on one worker: one that gathers, one that is on its way to the viewers. While the latter takes
+/// its time the former grows, and so does what each send carries: under load a packet costs less.
+#[derive(Debug, Default)]
+pub struct Bursts {
+    /// Packets that are settled, in their order to leave, then those that wait for the end of their frame.
+    gathered: Vec<Arc<Packet>>,
+    settled: usize,
+    /// When the first of those that wait came.
+    waiting_since: Option<Instant>,
+    is_due: bool,
+    /// On their way to the viewers.
+    leaving: Vec<Arc<Packet>>,
+    /// When the kernel got the first of them.
+    arrived: Option<Instant>,
+    is_key: bool,
+    /// The timestamp of the newest key frame.
+    key: Option<u32>,
+}
+
+impl Bursts {
+    /// Takes in a packet. False when too many had gathered and those were dropped.
+    pub fn take(&mut self, packet: Arc<Packet>, now: Instant) -> bool {
+        let has_room = self.gathered.len() < MAX_GATHERED;
+        if !has_room {
+            self.gathered.drain(..self.settled);
+            self.settled = 0;
+        }
+        self.waiting_since.get_or_insert(now);
+        let waiting = self.gathered.len() + 1 - self.settled;
+        self.is_due |= (packet.marker && packet.source.kind == Kind::Video) || waiting >= MAX_BURST;
+        self.gathered.push(packet);
+        has_room
+    }
+
+    /// What has been taken in has waited already: it is due.
+    pub fn hurry(&mut self) {
+        self.is_due |= self.waiting_since.is_some();
+    }
+
+    /// When [`Bursts::settle`] is due at the latest.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.waiting_since.map(|since| since + MAX_WAIT)
+    }
+
+    /// Settles order and padding of the packets that are due: they can be mailed to other workers.
+    pub fn settle(&mut self, now: Instant) -> Option<&[Arc<Packet>]> {
+        if !self.is_due && self.next_timeout().is_none_or(|at| at > now) {
+            return None;
+        }
+        (self.is_due, self.waiting_since) = (false, None);
+        let packets = self.gathered.get_mut(self.settled..)?;
+        arrange(packets);
+        self.settled += packets.len();
+        Some(packets)
+    }
+
+    /// Lets the settled packets leave, unless others still do. Returns how long the first of them has waited.
+    pub fn start(&mut self, now: Instant) -> Option<Duration> {
+        if self.settled == 0 || !self.leaving.is_empty() {
+            return None;
+        }
+        self.leaving.extend(self.gathered.drain(..self.settled));
+        self.settled = 0;
+        // Several frames may have gathered.
+        arrange(&mut self.leaving);
+        let arrived = self.leaving.iter().map(|p| p.received_at).min()?;
+        self.arrived = Some(arrived);
+        self.is_key = false;
+        for packet in self.leaving.iter().filter(|p| p.source.kind == Kind::Video) {
+            if packet.keyframe {
+                self.key = Some(packet.timestamp);
+            }
+            self.is_key |= self.key == Some(packet.timestamp);
+        }
+        Some(now.saturating_duration_since(arrived))
+    }
+
+    /// The packets that are leaving.
+    pub fn leaving(&self) -> &[Arc<Packet>] {
+        &self.leaving
+    }
+
+    /// When the kernel got the first of the packets that leave or left last, and whether they are of a key frame.
+    pub fn arrived(&self) -> Option<(Instant, bool)> {
+        self.arrived.map(|at| (at, self.is_key))
+    }
+
+    /// They have left, to everybody.
+    pub fn finish(&mut self) {
+        self.leaving.clear();
+    }
+}
+
 /// Orders a burst that is about to leave, and settles the padding of its packets. Each track keeps its order.
-pub fn arrange(packets: &mut [Arc<Packet>]) {
+fn arrange(packets: &mut [Arc<Packet>]) {
     packets.sort_by_key(|p| (p.source.kind == Kind::Audio, p.source.layer));
     let mut rest = &*packets;
     while !rest.is_empty() {
@@ -46,6 +141,12 @@ fn weight(packet: &Packet) -> usize {
     packet.payload.len() + if packet.orientation.is_some() { ORIENTATION_BLOCK } else { 0 }
 }
 
+/// Packets of a burst that wait for no more: as many as one send may hold, less some for audio.
+const MAX_BURST: usize = 40;
+/// Packets that gather while the burst before them cannot leave.
+const MAX_GATHERED: usize = 256;
+/// What a packet may wait for the rest of its frame.
+const MAX_WAIT: Duration = Duration::from_millis(2);
 /// Bytes of padding that a packet may get: a send saved is worth more, and it is below 1 % of what a send carries.
 const MOST_PADDING: usize = 64;
 /// Bytes of the header extension that carries the orientation.
@@ -53,8 +154,6 @@ const ORIENTATION_BLOCK: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use bytes::Bytes;
 
     use super::*;

@@ -34,6 +34,8 @@ pub struct Egress {
     newest: u64,
     last_timestamp: u32,
     last_at: Option<Instant>,
+    /// Nothing is sent until the next key frame.
+    is_cut: bool,
     last_captured: Option<u64>,
     /// Numbers of the picture sent last.
     last_id: u16,
@@ -107,6 +109,7 @@ impl Egress {
             newest: u64::from(first_seq & 0x7fff),
             last_timestamp: 0,
             last_at: None,
+            is_cut: false,
             last_captured: None,
             last_id: 0,
             last_base: 0,
@@ -121,7 +124,7 @@ impl Egress {
     /// Decides whether a packet goes to this viewer, and as what.
     pub fn admit(&mut self, packet: &Packet) -> Option<Place> {
         let run = match &self.run {
-            Some(run) if run.source == packet.source.id => *run,
+            Some(run) if run.source == packet.source.id && !self.is_cut => *run,
             _ => self.begin(packet)?,
         };
         if self.thin.is_some() || self.scale != Scale::ALL {
@@ -147,6 +150,13 @@ impl Egress {
             }
         }
         place
+    }
+
+    /// Sends no pictures until the next key frame; the numbering closes behind them. True when it did until now.
+    pub fn cut(&mut self) -> bool {
+        let is_new = !self.is_cut && self.run.is_some() && self.section.kind == Kind::Video;
+        self.is_cut |= is_new;
+        is_new
     }
 
     /// Writes and seals an admitted packet behind `run`.
@@ -258,7 +268,7 @@ impl Egress {
     pub fn awaits(&self, source: &Source) -> bool {
         self.section.kind == Kind::Video
             && source.layer == self.wanted
-            && self.run.as_ref().is_none_or(|run| run.source != source.id)
+            && self.run.as_ref().is_none_or(|run| run.source != source.id || self.is_cut)
             && pick_format(&self.section, &source.format).is_some()
     }
 
@@ -278,9 +288,11 @@ impl Egress {
         }
         let format = pick_format(&self.section, &source.format)?;
         let first = packet.seq;
-        let timestamp = match self.last_at {
-            None => packet.timestamp,
-            Some(last_at) => {
+        let same = self.run.as_ref().filter(|run| run.source == source.id);
+        let timestamp = match (same, self.last_at) {
+            (Some(run), _) => packet.timestamp.wrapping_add(run.timestamp_shift),
+            (None, None) => packet.timestamp,
+            (None, Some(last_at)) => {
                 let elapsed = self.elapsed(packet).unwrap_or_else(|| {
                     let arrivals = packet.received_at.saturating_duration_since(last_at).max(ONE_FRAME);
                     ticks(arrivals, source.format.clock_rate)
@@ -303,6 +315,7 @@ impl Egress {
             scale: self.scale,
             end: u64::MAX,
         };
+        self.is_cut = false;
         self.thin = None;
         self.follow(stretch, MAX_PAST);
         Some(stretch)

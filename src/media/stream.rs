@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Route;
-use super::burst;
+use super::burst::Bursts;
+use super::egress::Egress;
 use super::layer::LayerInfo;
 use super::outbox::{Outbox, Run};
 use super::packet::Packet;
@@ -24,13 +25,18 @@ pub struct Stream {
     pub tracks: [Track; 2],
     /// This worker's viewers. Their order is theirs to keep: a session knows its viewer's index.
     pub viewers: Vec<Viewer>,
-    /// Packets that have come since the last burst left.
-    burst: Vec<Arc<Packet>>,
-    burst_since: Option<Instant>,
-    is_due: bool,
-    /// The burst that is on its way to the viewers, and the next viewer to get it.
-    sending: Vec<Arc<Packet>>,
+    /// What is on its way to them, and what will be.
+    bursts: Bursts,
+    /// The next viewer to get the burst that is leaving.
     next_viewer: usize,
+    /// Where to go on when viewers must be cut.
+    next_cut: usize,
+    /// Bursts that left too late, one after the other.
+    late: u32,
+    /// Viewers that were cut because bursts left too late, and because they could not leave at all.
+    pub shed: u64,
+    /// See `shed`.
+    pub missed: u64,
     /// Newest presenter seen.
     presentation: u64,
     /// Layers that control was told of, and when.
@@ -45,11 +51,12 @@ impl Stream {
             presenter: None,
             tracks: [Track::default(), Track::default()],
             viewers: Vec::new(),
-            burst: Vec::new(),
-            burst_since: None,
-            is_due: false,
-            sending: Vec::new(),
+            bursts: Bursts::default(),
             next_viewer: 0,
+            next_cut: 0,
+            late: 0,
+            shed: 0,
+            missed: 0,
             presentation: 0,
             told_layers: None,
         }
@@ -73,62 +80,84 @@ impl Stream {
         if !self.tracks[source.kind as usize].take(&packet) {
             return false;
         }
-        if self.burst.len() >= MAX_GATHERED {
-            // The socket has been full for half a second and more: what viewers miss now they get again from the next key frame on.
-            self.burst.clear();
+        if !self.bursts.take(packet, now) {
+            // The socket has been full for half a second and more.
+            self.missed += self.cut(self.viewers.len());
         }
-        self.burst_since.get_or_insert(now);
-        self.is_due |= (packet.marker && source.kind == Kind::Video) || self.burst.len() + 1 >= MAX_BURST;
-        self.burst.push(packet);
         true
     }
 
-    /// When the burst that is gathering leaves at the latest; `None` while the one before it is on its way, which takes
-    /// it along when it has arrived.
+    /// When the packets that have gathered are due at the latest.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.burst_since.filter(|_| !self.is_sending()).map(|since| since + MAX_WAIT)
+        self.bursts.next_timeout()
     }
 
-    /// Closes the burst if it is due and the one before it has reached everybody. Returns its packets, to be mailed to
-    /// other workers.
+    /// What has been taken in has waited already, on another worker.
+    pub fn hurry(&mut self) {
+        self.bursts.hurry();
+    }
+
+    /// Returns the packets that are due, to be mailed to other workers: those do not wait for our viewers.
     pub fn close_burst(&mut self, now: Instant) -> Option<&[Arc<Packet>]> {
-        let is_due = self.is_due || self.next_timeout().is_some_and(|at| at <= now);
-        if !is_due || !self.sending.is_empty() {
-            return None;
-        }
-        std::mem::swap(&mut self.burst, &mut self.sending);
-        burst::arrange(&mut self.sending);
-        self.burst_since = None;
-        self.is_due = false;
+        self.bursts.settle(now)
+    }
+
+    /// Lets what is due leave to our viewers, if the burst before it has reached everybody. When it comes too late, some
+    /// viewers are cut: they get no pictures until the next key frame, so that the others get them in time.
+    pub fn start(&mut self, now: Instant) -> bool {
+        let Some(late) = self.bursts.start(now) else {
+            return false;
+        };
         self.next_viewer = 0;
-        Some(&self.sending)
+        self.late = if late > TOO_LATE { self.late + 1 } else { 0 };
+        if self.late >= LATE_BURSTS {
+            self.late = 0;
+            self.shed += self.cut(self.viewers.len().div_ceil(CUT_SHARE));
+        }
+        true
     }
 
     /// A burst is on its way.
     pub fn is_sending(&self) -> bool {
-        !self.sending.is_empty()
+        !self.bursts.leaving().is_empty()
     }
 
-    /// Sends the burst to at most `most` more viewers; returns how many got it and what was sent.
+    /// When the kernel got the first packet of the burst that leaves or left last, and whether it is of a key frame.
+    pub fn arrived(&self) -> Option<(Instant, bool)> {
+        self.bursts.arrived()
+    }
+
+    /// Sends the burst to at most `most` more viewers, fewer when it is large; returns how many got it and what was sent.
     pub fn deliver(&mut self, most: usize, run: &mut Run, out: &mut impl Outbox, now: Instant) -> (usize, Delivered) {
         let mut sum = Delivered::default();
         let end = self.viewers.len().min(self.next_viewer + most);
         let mut served = 0;
         for at in self.next_viewer..end {
-            if out.is_full() {
+            if out.is_full() || sum.packets >= PACKETS_PER_TURN {
                 break;
             }
             served += 1;
             // Counted before it is served: if that panics, it is not its turn again.
             self.next_viewer = at + 1;
-            let delivered = self.viewers[at].deliver(self.sending.iter().map(AsRef::as_ref), run, out, now);
+            let delivered = self.viewers[at].deliver(self.bursts.leaving().iter().map(AsRef::as_ref), run, out, now);
             sum.packets += delivered.packets;
             sum.bytes += delivered.bytes;
         }
         if self.next_viewer >= self.viewers.len() {
-            self.sending.clear();
+            self.bursts.finish();
         }
         (served, sum)
+    }
+
+    /// Cuts the pictures of the next so many viewers; returns for how many that is new.
+    fn cut(&mut self, count: usize) -> u64 {
+        let mut cut = 0;
+        for _ in 0..count {
+            self.next_cut = if self.next_cut + 1 < self.viewers.len() { self.next_cut + 1 } else { 0 };
+            let video = self.viewers.get_mut(self.next_cut).and_then(|viewer| viewer.video.as_mut());
+            cut += u64::from(video.is_some_and(Egress::cut));
+        }
+        cut
     }
 
     /// Adds a viewer; returns its index.
@@ -177,9 +206,11 @@ impl Stream {
     }
 }
 
-/// Packets of a burst: as many as one send may hold, less some for audio.
-const MAX_BURST: usize = 40;
-/// Packets that gather while the burst before them cannot leave.
-const MAX_GATHERED: usize = 256;
-/// What a packet may wait for the rest of its frame.
-const MAX_WAIT: Duration = Duration::from_millis(2);
+/// A turn ends after so many: about a millisecond of sending, then the socket is read again.
+pub const PACKETS_PER_TURN: u64 = 768;
+/// Bursts that leave later than this, several in a row, show that there are more viewers than can be served.
+const TOO_LATE: Duration = Duration::from_millis(150);
+/// See `TOO_LATE`.
+const LATE_BURSTS: u32 = 3;
+/// One in so many viewers is cut each time.
+const CUT_SHARE: usize = 4;

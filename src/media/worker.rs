@@ -55,6 +55,8 @@ pub struct Worker {
     handshakes: VecDeque<(usize, SessionId, Datagram)>,
     /// Streams with packets to send, the next one first.
     busy: VecDeque<usize>,
+    /// What this turn has sent.
+    departures: Vec<media::Departure>,
     run: Run,
     scratch: Vec<u8>,
     flights: Vec<BytesMut>,
@@ -100,6 +102,7 @@ impl Worker {
             forget_at: now + FORGET_INTERVAL,
             handshakes: VecDeque::new(),
             busy: VecDeque::new(),
+            departures: Vec::new(),
             run: Run::default(),
             scratch: Vec::new(),
             flights: Vec::new(),
@@ -178,6 +181,7 @@ impl Worker {
                 self.dtls(key, &mut datagram.bytes, path, now, out);
             }
         }
+        self.departures.clear();
         self.deliver(now, out);
         !self.handshakes.is_empty() || !self.busy.is_empty()
     }

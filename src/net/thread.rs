@@ -41,6 +41,7 @@ pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: &Arc
             guarded(&mut worker, now, &mut out, |worker, out| worker.handle_timeout(now, out));
         }
         let more = guarded(&mut worker, now, &mut out, |worker, out| worker.turn(now, out)).unwrap_or(true);
+        worker.departed(Instant::now());
         post(&mut worker, office, counters);
         out.flush();
 
@@ -139,8 +140,8 @@ fn random() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-/// Batches that are read before it is time to send again.
-const READS_PER_TURN: usize = 4;
+/// Batches that are read before it is time to send again: as good as all, for the presenter's datagrams are among them.
+const READS_PER_TURN: usize = 16;
 const LETTERS_PER_TURN: usize = 256;
 /// GRO fills up to 64 KiB.
 const BUFFER: usize = 1 << 16;

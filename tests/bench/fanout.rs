@@ -41,6 +41,7 @@ pub(crate) fn per_packet(mix: &Mix, viewers: usize) -> f64 {
             }
             let due = now + Duration::from_millis(2);
             assert!(stream.close_burst(due).is_some());
+            assert!(stream.start(due));
             while stream.is_sending() {
                 let (_, sent) = stream.deliver(64, &mut run, &mut sender, now);
                 packets += sent.packets as usize;

@@ -10,7 +10,7 @@ use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
 use crate::media::packet::Packet;
 use crate::media::session::{FIRST_REPORT, Half};
-use crate::media::stream::Stream;
+use crate::media::stream::{PACKETS_PER_TURN, Stream};
 use crate::media::viewer::Viewer;
 use crate::media::{CloseReason, Notice, Role, Route, StreamId};
 use crate::peer::dtls::{Agreed, DtlsError};
@@ -96,6 +96,7 @@ impl Worker {
         for packet in packets {
             self.streams[key].take(packet, now);
         }
+        self.streams[key].hurry();
         self.close_burst(key, now);
         self.follow_layers(key, now);
     }
@@ -111,8 +112,9 @@ impl Worker {
 
     /// Sends to some of the viewers who wait for a burst.
     pub(super) fn deliver(&mut self, now: Instant, out: &mut impl Outbox) {
-        let mut left = VIEWERS_PER_TURN;
+        let (mut left, mut packets) = (VIEWERS_PER_TURN, 0);
         while left > 0
+            && packets < PACKETS_PER_TURN
             && let Some(key) = self.busy.pop_front()
         {
             let Some(stream) = self.streams.get_mut(key) else {
@@ -122,6 +124,10 @@ impl Worker {
             let (served, sent) = stream.deliver(left, &mut self.run, out, now);
             self.delivering = None;
             left = left.saturating_sub(served.max(1));
+            packets += sent.packets;
+            if let Some((arrived, is_key)) = stream.arrived() {
+                self.departures.push(Departure { arrived, is_key, viewers: served as u64 });
+            }
             self.counters.add(Count::PacketsForwarded, sent.packets);
             self.counters.add(Count::PayloadForwarded, sent.bytes);
             if stream.is_sending() {
@@ -224,18 +230,37 @@ impl Worker {
             return;
         };
         let (id, home, outposts) = (stream.route.stream, stream.route.home(), stream.route.outposts());
-        let Some(packets) = stream.close_burst(now) else {
-            return;
-        };
-        if home == Some(self.id) {
+        if let Some(packets) = stream.close_burst(now)
+            && home == Some(self.id)
+        {
             for outpost in outposts.filter(|o| *o != self.id) {
                 self.outgoing.push((outpost, Mail::Packets { stream: id, packets: packets.to_vec() }));
             }
         }
-        if !self.busy.contains(&key) {
+        if stream.start(now) && !self.busy.contains(&key) {
             self.busy.push_back(key);
         }
+        for (count, cut) in [(Count::CutLate, &mut stream.shed), (Count::CutFull, &mut stream.missed)] {
+            self.counters.add(count, std::mem::take(cut));
+        }
     }
+
+    /// What [`Worker::turn`] has sent was in the kernel's hands by then.
+    pub fn departed(&mut self, at: Instant) {
+        for Departure { arrived, is_key, viewers } in self.departures.drain(..) {
+            self.counters.delay(is_key, at.saturating_duration_since(arrived), viewers);
+        }
+    }
+}
+
+/// Viewers that were sent to in one turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Departure {
+    /// When the kernel got the first packet that they were sent.
+    arrived: Instant,
+    /// Part of a key frame.
+    is_key: bool,
+    viewers: u64,
 }
 
 /// Between two looks at the socket.

@@ -176,3 +176,80 @@ fn a_socket_that_stays_full_costs_viewers_packets_but_no_memory() {
     assert!(seen.ends_with(&tags));
     rig.finish();
 }
+
+#[test]
+fn a_turn_is_short_when_bursts_are_large() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    for _ in 0..50 {
+        rig.watch(1, CHROMIUM_PLAY);
+    }
+    rig.settle();
+    let since = rig.sends.len();
+
+    receive(&mut rig, presenter, true, 40);
+    assert!(turn(&mut rig));
+
+    assert_eq!(rig.sends.len() - since, 20, "768 packets are 20 viewers");
+    rig.finish();
+}
+
+#[test]
+fn other_workers_do_not_wait_for_a_full_socket_at_home() {
+    let mut rig = Rig::new(2);
+    let presenter = rig.present(1, OBS);
+    let at_home = rig.watch(1, CHROMIUM_PLAY);
+    rig.watch_at(1, 1, CHROMIUM_PLAY);
+    rig.settle();
+    let since = rig.sends.len();
+
+    rig.room = Some(0);
+    for _ in 0..3 {
+        receive(&mut rig, presenter, true, 3);
+        turn(&mut rig);
+    }
+
+    let mailed = rig.workers[0].outgoing.iter().filter(|(_, mail)| matches!(mail, Mail::Packets { .. }));
+    assert_eq!(mailed.count(), 3);
+    assert!(sends(&rig, at_home, since).is_empty());
+    rig.room = None;
+    rig.settle();
+    assert_eq!(sends(&rig, at_home, since), [3, 6]);
+    rig.finish();
+}
+
+#[test]
+fn what_cannot_be_served_in_time_is_shed_by_viewer_until_the_next_key_frame() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewers: Vec<_> = (0..8).map(|_| rig.watch(1, CHROMIUM_PLAY)).collect();
+    rig.settle();
+    let mut tags = receive(&mut rig, presenter, true, 3);
+    for _ in 0..3 {
+        rig.now += ms(10);
+        tags.extend(receive(&mut rig, presenter, false, 3));
+        rig.now += ms(190);
+        // As many sends as there are viewers: one burst goes out, and the next one only begins.
+        rig.room = Some(viewers.len());
+        turn(&mut rig);
+    }
+    rig.room = None;
+    rig.settle();
+    rig.frame(presenter, Kind::Video, false, 2);
+    let sound = rig.frame(presenter, Kind::Audio, false, 1);
+    rig.run(ms(10));
+    let last = rig.frame(presenter, Kind::Video, true, 2);
+
+    let missing = |viewer: &usize| tags.iter().any(|tag| rig.clients[*viewer].seen.iter().all(|s| s.tag != *tag));
+    assert_eq!(viewers.iter().filter(|v| missing(v)).count(), 2, "one in four");
+    assert_eq!(rig.count(Count::CutLate), 2);
+    for viewer in viewers {
+        let seen = &rig.clients[viewer].seen;
+        let heard: Vec<_> = seen.iter().filter(|s| sound.contains(&s.tag)).collect();
+        assert_eq!(heard.len(), 1, "sound goes on");
+        let video: Vec<_> = seen.iter().filter(|s| s.ssrc != heard[0].ssrc).collect();
+        assert!(video.iter().map(|s| s.tag).collect::<Vec<_>>().ends_with(&last));
+        assert!(video.windows(2).all(|w| w[1].seq == w[0].seq.wrapping_add(1)), "the numbering has no gap");
+    }
+    rig.finish();
+}
