@@ -67,7 +67,7 @@ pub(crate) const MIXES: &[Mix] = &[
     },
 ];
 
-/// The mix that the whole server is judged by; what `Presenter` sends.
+/// The mix that the whole server is judged by; what `tribune load --whip` sends.
 pub(crate) const REAL: Mix = Mix {
     name: "real",
     bursts: &[
@@ -82,7 +82,7 @@ pub(crate) const REAL: Mix = Mix {
 };
 
 pub(crate) const VIDEO_BYTES: usize = 1150;
-pub(crate) const AUDIO_BYTES: usize = 120;
+pub(crate) const AUDIO_BYTES: usize = 160;
 
 /// Unread sockets on loopback: the kernel does all of a send and drops at the full socket.
 pub(crate) struct Sink {

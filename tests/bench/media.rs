@@ -6,7 +6,6 @@ mod fanout;
 mod floor;
 mod ground;
 mod join;
-mod presenter;
 mod real;
 mod server;
 mod small;
@@ -20,7 +19,7 @@ In this process, thread CPU time, the median of several rounds:
   small        protection, demultiplexing, connectivity checks
   fanout       the floor (copy, patch, seal, one send per viewer and burst), and the track router against it
   join         a DTLS handshake with its keys
-The real server on core 0, driven over loopback by a presenter and by `tribune load` on core 1:
+The real server on core 0, driven over loopback by `tribune load` on core 1, as presenter and as viewers:
   real-server  CPU per packet with 100 and 500 viewers, against the floor measured in the same run
   delay        socket in to socket out: 100 viewers, and as many as fill four fifths of a core
   joins        CPU per join; what 300 joins a second do to those who watch already

@@ -1,11 +1,10 @@
 //! The real server in a process of its own, and `tribune load` against it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-use crate::presenter::{Presenter, exchange};
 
 /// A running server, ended when dropped.
 pub(crate) struct Server {
@@ -44,29 +43,30 @@ impl Server {
             .unwrap();
         let server = Self { child, address, dir };
         let begun = Instant::now();
-        while std::net::TcpStream::connect(address).is_err() {
+        while TcpStream::connect(address).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(10), "the server does not listen");
             std::thread::sleep(Duration::from_millis(50));
         }
         server
     }
 
-    /// 2.5 Mbit/s of video, and audio.
-    pub(crate) fn present(&self) -> Presenter {
-        Presenter::start(self.address, "bench", TOKEN)
+    /// 2.5 Mbit/s of video, and audio, until dropped.
+    pub(crate) fn present(&self) -> Load {
+        let presenter = Load::start(&["--whip", &self.url("whip"), "--whip-token", TOKEN, "--seconds", "86400"]);
+        assert!(self.wait_for(1, Duration::from_secs(10)), "the presenter does not connect");
+        presenter
     }
 
     /// Viewers on core 1, who stay until dropped or until they are done.
     pub(crate) fn watch(&self, viewers: usize, seconds: u64, more: &[&str]) -> Load {
-        let child = pinned(LOAD_CORE)
-            .args(["load", "--whep", &format!("http://{}/whep/bench", self.address), "--json", "--sample", "1/50"])
-            .args(["--viewers", &viewers.to_string(), "--seconds", &seconds.to_string()])
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Load(child)
+        let (viewers, seconds, url) = (viewers.to_string(), seconds.to_string(), self.url("whep"));
+        let mut arguments = vec!["--whep", &url, "--sample", "1/50", "--viewers", &viewers, "--seconds", &seconds];
+        arguments.extend(more);
+        Load::start(&arguments)
+    }
+
+    fn url(&self, endpoint: &str) -> String {
+        format!("http://{}/{endpoint}/bench", self.address)
     }
 
     /// Waits until so many sessions have connected since the start; false when it takes longer than that.
@@ -84,8 +84,17 @@ impl Server {
     /// The state of now.
     pub(crate) fn read(&self) -> Reading {
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
-        let metrics = exchange(self.address, &request);
+        let metrics = self.ask(&request);
         Reading { at: Instant::now(), cpu: self.cpu(), metrics }
+    }
+
+    /// One request that says `Connection: close`; the whole answer.
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Resident bytes.
@@ -146,15 +155,21 @@ impl Reading {
     }
 }
 
-/// A crowd of viewers, ended when dropped.
+/// A presenter or a crowd of viewers, ended when dropped.
 pub(crate) struct Load(Child);
 
 impl Load {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = pinned(LOAD_CORE);
+        command.args(["load", "--json"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
     /// Waits for its report: one JSON object.
     pub(crate) fn report(mut self) -> serde_json::Value {
         let mut text = String::new();
         if let Some(mut out) = self.0.stdout.take() {
-            std::io::Read::read_to_string(&mut out, &mut text).unwrap();
+            out.read_to_string(&mut text).unwrap();
         }
         serde_json::from_str(&text).unwrap_or_default()
     }
