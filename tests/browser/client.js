@@ -35,6 +35,27 @@ window.client = (() => {
     await open(url, token, through);
   }
 
+  /** Offers what no stream of the tests has, answers what the server offers then, and resolves to both statuses. */
+  async function playCountered(url) {
+    peer = new RTCPeerConnection();
+    prefer(peer.addTransceiver('video', { direction: 'recvonly' }), 'video/VP9');
+    await peer.setLocalDescription();
+    const headers = { 'Content-Type': 'application/sdp' };
+    const refused = await fetch(url, { method: 'POST', headers, body: peer.localDescription.sdp });
+    peer.close();
+    session = new URL(refused.headers.get('location'), url).href;
+
+    peer = new RTCPeerConnection();
+    const media = new MediaStream();
+    document.getElementById('v').srcObject = media;
+    peer.addEventListener('track', (event) => { media.addTrack(event.track); });
+    await peer.setRemoteDescription({ type: 'offer', sdp: await refused.text() });
+    await peer.setLocalDescription();
+    const taken = await fetch(session, { method: 'PATCH', headers, body: peer.localDescription.sdp });
+    await settled('connectionstatechange', 15000, () => peer.connectionState === 'connected');
+    return [refused.status, taken.status];
+  }
+
   /** Ends the session by its URL and resolves to the status. */
   async function hangUp() {
     const answer = await fetch(session, { method: 'DELETE' });
@@ -90,5 +111,5 @@ window.client = (() => {
   /** Where this page's session is. */
   const where = () => session;
 
-  return { publish, play, hangUp, where };
+  return { publish, play, playCountered, hangUp, where };
 })();

@@ -12,6 +12,7 @@ const CASES = {
   'firefox-vp8': { module: '../browser/round-trip.mjs', options: { browser: 'firefox', codec: 'video/VP8' }, seconds: 90, needs: ['firefox', 'netns'] },
   'handshake-loss': { module: '../browser/handshake-loss.mjs', seconds: 120, needs: ['chromium', 'firefox', 'ffmpeg', 'netns'] },
   pages: { module: '../browser/pages.mjs', seconds: 75, needs: ['chromium'] },
+  'counter-offer': { module: '../browser/counter-offer.mjs', seconds: 60, needs: ['chromium'] },
   events: { module: '../browser/events.mjs', seconds: 120, needs: ['chromium'] },
   'whip-whep': { module: '../browser/whip-whep.mjs', seconds: 60, needs: ['chromium'] },
   roaming: { module: '../browser/roaming.mjs', seconds: 90, needs: ['chromium', 'netns'] },
