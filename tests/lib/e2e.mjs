@@ -22,6 +22,9 @@ const CASES = {
   isolation: { module: '../clients/isolation.mjs', seconds: 90, needs: ['chromium', 'ffmpeg'] },
   curl: { module: '../clients/curl.mjs', seconds: 30, needs: ['curl'] },
   conformance: { module: '../conformance/conformance.mjs', seconds: 150, needs: [] },
+  'conformance-strict': { module: '../conformance/conformance.mjs', options: { level: 'full', strict: true }, seconds: 150, needs: [] },
+  'conformance-interop': { module: '../conformance/conformance.mjs', options: { level: 'interop' }, seconds: 120, needs: [] },
+  'conformance-naive': { module: '../conformance/naive.mjs', seconds: 90, needs: [] },
   'viewers-100': { module: '../clients/load.mjs', options: { shape: 'viewers' }, seconds: 90, needs: ['ffmpeg'] },
   churn: { module: '../clients/load.mjs', options: { shape: 'churn' }, seconds: 150, needs: ['ffmpeg'] },
 };

@@ -1,5 +1,10 @@
-//! PATCH: ICE restart (RFC 9725 §4.3.3). Nothing here needs a live peer.
+//! PATCH: ICE restart (RFC 9725 §4.3.3). All but two checks need no live peer.
 
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::media::{connected, plays};
 use super::session::is_strong;
 use super::trickle::{CANDIDATE, FRAGMENT, fragment, fresh, patch, restarted};
 use crate::answer::Sdp;
@@ -17,6 +22,9 @@ pub(super) fn cases() -> Vec<Case> {
         Case::both("W-4.3.3-07", failed_restart),
         Case::both("W-4.3.3-08", quoted_star),
         Case::both("W-4.3.3-03", same_ice_options),
+        Case::both("W-4.3.3-05", new_candidates_only),
+        Case::whep("W-4.3.3-06", media_goes_on),
+        Case::whep("W-4.3.3-13", restart_that_never_completes).beside(),
         Case::both("W-4.3.3-09", restart_with_the_current_tag),
         Case::both("W-4.3.3-10", restart_without_candidates),
         Case::both("W-4.3.3-11", restart_without_if_match),
@@ -144,4 +152,53 @@ async fn fragment_form(cx: &Context, side: Side) -> Done {
     }
     let expected = "CRLF, few host candidates";
     Ok(Outcome::complaints(expected, &complaints, format!("CRLF, {hosts} host candidates")).by(&exchange))
+}
+
+async fn new_candidates_only(cx: &Context, side: Side) -> Done {
+    let (session, exchange) = restarted(cx, side).await?;
+    let lite = session.sdp.attr("ice-lite").is_some() || exchange.response.text().contains("a=ice-lite");
+    if lite {
+        return Err(Halt::NotApplicable("an ICE-lite server sends no checks to candidates".into()));
+    }
+    Err(Halt::Skip("which candidates a full ICE agent checks is not watched by this version".into()))
+}
+
+async fn media_goes_on(cx: &Context, side: Side) -> Done {
+    let (session, mut live) = connected(cx, side).await?;
+    if !live.until(Duration::from_secs(5), plays).await {
+        return Err(Halt::Skip(format!("no media: {}", live.seen().summary())));
+    }
+    let exchange = patch(cx, &session, Some("*"), &fresh(&session)).await?;
+    if exchange.status() != 200 {
+        return Err(Halt::NotApplicable(format!("no restart: {}", exchange.line())));
+    }
+    let before = live.seen();
+    let count = |seen: &crate::rtc::Seen| seen.tracks.iter().map(|track| track.packets).sum::<u64>();
+    sleep(Duration::from_millis(1500)).await;
+    let seen = live.seen();
+    let more = count(&seen) - count(&before);
+    let missing: u64 = seen.tracks.iter().map(crate::rtc::Track::missing).sum();
+    let good = more > 40 && missing == 0 && seen.tracks.len() == before.tracks.len() && seen.failure.is_none();
+    let observed = format!("{more} packets in 1.5 s, {missing} missing, {} SSRCs", seen.tracks.len());
+    Ok(Outcome::judge(good, "media on the old pair until the new one is nominated", observed).by(&exchange))
+}
+
+async fn restart_that_never_completes(cx: &Context, side: Side) -> Done {
+    let (session, live) = connected(cx, side).await?;
+    let exchange = patch(cx, &session, Some("*"), &fresh(&session)).await?;
+    if exchange.status() != 200 {
+        return Err(Halt::NotApplicable(format!("no restart: {}", exchange.line())));
+    }
+    // Silence from here on, under the old credentials and the new ones.
+    drop(live);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(66) {
+        sleep(Duration::from_millis(500)).await;
+        let probe = cx.ask(side, "GET", &session.url).await?;
+        if matches!(probe.status(), 404 | 410) {
+            let observed = format!("{} after {:.0} s", probe.line(), begun.elapsed().as_secs_f64());
+            return Ok(Outcome::judge(true, "404 within 60 s or so", observed).by(&probe));
+        }
+    }
+    Ok(Outcome::judge(false, "404 within 60 s or so", "still there after 66 s").by(&exchange))
 }
