@@ -13,7 +13,7 @@ use crate::case::Halt;
 use crate::cli::Side;
 use crate::http::{Exchange, Http, NoAnswer, Request};
 use crate::offer::Fixture;
-use crate::rtc::{Client, Live};
+use crate::rtc::{Client, Live, Style};
 use crate::url::Url;
 
 /// The server under test.
@@ -330,8 +330,22 @@ impl Context {
         kinds: &[MediaKind],
         edit: impl Fn(&str) -> String,
     ) -> Result<(Session, Live), Halt> {
+        self.join_as(side, kinds, Style::USUAL, edit).await
+    }
+
+    /// The same for a client with a style of its own.
+    ///
+    /// # Errors
+    /// As [`Context::join`].
+    pub(crate) async fn join_as(
+        &self,
+        side: Side,
+        kinds: &[MediaKind],
+        style: Style,
+        edit: impl Fn(&str) -> String,
+    ) -> Result<(Session, Live), Halt> {
         let ip = self.local_ip(side).await?;
-        let client = Client::offering(ip, side, kinds).await.map_err(Halt::Skip)?;
+        let client = Client::offering(ip, side, kinds, style).await.map_err(Halt::Skip)?;
         let offer = edit(client.offer());
         let exchange = self.post(side, self.offering_text(side, &offer)?).await?;
         let session = session(side, exchange).map_err(|why| Halt::Skip(format!("no live session: {why}")))?;

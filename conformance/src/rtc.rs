@@ -2,14 +2,16 @@
 //! One UDP socket and one task per client; the checks read [`Seen`].
 
 mod media;
+mod notes;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::config::DtlsVersion;
-use str0m::media::{Direction, MediaKind, Mid};
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RawPacket, RtpPacket};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
@@ -17,6 +19,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::cli::Side;
 use media::Synthetic;
+pub(crate) use notes::{Reports, Track};
 
 /// A client that has an offer and waits for the answer.
 pub(crate) struct Client {
@@ -26,12 +29,53 @@ pub(crate) struct Client {
     pending: Option<SdpPendingOffer>,
     offer: String,
     mids: Vec<Mid>,
+    first_sequence: u64,
+}
+
+/// How a client differs from the usual one.
+#[derive(Clone, Copy)]
+pub(crate) struct Style {
+    /// True when video is sent in three layers.
+    pub(crate) simulcast: bool,
+    /// The first sequence number of each stream.
+    pub(crate) first_sequence: u64,
+}
+
+impl Style {
+    /// One layer, and a numbering that starts where no rollover counter has to be signalled.
+    pub(crate) const USUAL: Self = Self { simulcast: false, first_sequence: 1000 };
+}
+
+/// What a check may ask of a running client.
+pub(crate) enum Order {
+    /// Say BYE and close_notify.
+    Close,
+    /// Send nothing and understand nothing until [`Order::Wake`], as a machine that sleeps; what comes in is noted.
+    Freeze,
+    /// Go on after [`Order::Freeze`].
+    Wake,
+    /// Go on from another port, as behind a NAT that was rebooted.
+    Move,
+    /// Send these octets from the media socket.
+    Send(Vec<u8>),
+    /// Do not hear one in so many RTP packets of video the first time.
+    Mishear(u64),
+    /// Do not send one in so many RTP packets of video the first time.
+    Mumble(u64),
+    /// Send every RTP packet twice.
+    Stammer,
+    /// Ask for a key frame of each video stream.
+    Keyframe(KeyframeRequestKind),
+    /// Send the layer of this rid no more.
+    Drop(&'static str),
+    /// Measure the longest silence from now on.
+    Watch,
 }
 
 /// A running client. Dropping it stops it silently, as a killed program would.
 pub(crate) struct Live {
     seen: watch::Receiver<Seen>,
-    close: mpsc::Sender<()>,
+    orders: mpsc::Sender<Order>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -60,34 +104,16 @@ pub(crate) struct Seen {
     pub(crate) sources: Vec<SocketAddr>,
     /// Largest UDP payload with RTP, in octets.
     pub(crate) largest: usize,
+    /// RTCP that came in.
+    pub(crate) reports: Reports,
+    /// RTCP datagrams sent that do not start with a report (RFC 5506).
+    pub(crate) reduced: u64,
+    /// The longest time without RTP since [`Order::Watch`].
+    pub(crate) silence: Duration,
+    /// Responses to checks that were sent by [`Order::Send`] come as they are.
+    pub(crate) stun_answers: u64,
     /// Why the client gave up.
     pub(crate) failure: Option<String>,
-}
-
-/// One received RTP stream.
-#[derive(Clone, Debug)]
-pub(crate) struct Track {
-    /// Audio or video, by payload type.
-    pub(crate) kind: MediaKind,
-    /// Its synchronisation source.
-    pub(crate) ssrc: u32,
-    /// Packets received.
-    pub(crate) packets: u64,
-    /// Extended sequence number of the first packet.
-    pub(crate) first: u64,
-    /// Highest extended sequence number.
-    pub(crate) last: u64,
-    /// When the first packet came.
-    pub(crate) since: Instant,
-    /// True when the first video packet seen starts a key frame of the synthetic stream.
-    pub(crate) starts_at_keyframe: bool,
-}
-
-impl Track {
-    /// Packets that the numbering promises and that did not come.
-    pub(crate) fn missing(&self) -> u64 {
-        (self.last - self.first + 1).saturating_sub(self.packets)
-    }
 }
 
 impl Seen {
@@ -108,23 +134,28 @@ impl Seen {
 }
 
 impl Client {
-    /// Makes a client of that side with audio and video; `kinds` gives the order of the sections.
+    /// Makes a client of that side with sections of these kinds, in that order.
     ///
     /// # Errors
     /// A sentence when the socket cannot be bound or str0m refuses.
-    pub(crate) async fn offering(ip: IpAddr, side: Side, kinds: &[MediaKind]) -> Result<Self, String> {
+    pub(crate) async fn offering(ip: IpAddr, side: Side, kinds: &[MediaKind], style: Style) -> Result<Self, String> {
         let mut client = Self::bind(ip, false).await?;
+        client.first_sequence = style.first_sequence;
         let direction = match side {
             Side::Whip => Direction::SendOnly,
             Side::Whep => Direction::RecvOnly,
         };
         let mut api = client.rtc.sdp_api();
-        let mids =
-            kinds.iter().map(|kind| api.add_media(*kind, direction, Some("conformance".into()), None, None)).collect();
+        for kind in kinds {
+            let layers = (style.simulcast && *kind == MediaKind::Video).then(|| {
+                let send = media::RIDS.map(SimulcastLayer::new).to_vec();
+                Simulcast { send, recv: Vec::new() }
+            });
+            client.mids.push(api.add_media(*kind, direction, Some("conformance".into()), None, layers));
+        }
         let (offer, pending) = api.apply().ok_or("str0m has nothing to offer")?;
         client.offer = offer.to_sdp_string();
         client.pending = Some(pending);
-        client.mids = mids;
         Ok(client)
     }
 
@@ -164,21 +195,22 @@ impl Client {
             .enable_vp8(true)
             .enable_h264(true)
             .set_rtp_mode(true)
+            .enable_raw_packets(true)
             .set_ice_lite(lite)
             // What browsers of the last ten years speak; a server that knows only 1.3 would be news.
             .set_dtls_version(DtlsVersion::Dtls12)
             .build(Instant::now());
         rtc.add_local_candidate(Candidate::host(local, "udp").map_err(|e| e.to_string())?);
-        Ok(Self { rtc, socket, local, pending: None, offer: String::new(), mids: Vec::new() })
+        Ok(Self { rtc, socket, local, pending: None, offer: String::new(), mids: Vec::new(), first_sequence: 0 })
     }
 
     fn run(self) -> Live {
         let (publish, seen) = watch::channel(Seen::default());
-        let (close, closing) = mpsc::channel(1);
-        let mut media = Synthetic::default();
+        let (orders, ordered) = mpsc::channel(8);
+        let mut media = Synthetic::starting_at(self.first_sequence);
         self.mids.iter().for_each(|mid| media.add(*mid));
-        let task = tokio::spawn(Driver { client: self, seen: Seen::default(), publish, media }.run(closing));
-        Live { seen, close, task }
+        let task = tokio::spawn(Driver::new(self, publish, media).run(ordered));
+        Live { seen, orders, task }
     }
 }
 
@@ -194,9 +226,14 @@ impl Live {
         matches!(timeout(patience, wait).await, Ok(Ok(seen)) if enough(&seen))
     }
 
+    /// Gives an order; a client that is gone follows none.
+    pub(crate) async fn order(&self, order: Order) {
+        let _already_gone = self.orders.send(order).await;
+    }
+
     /// Sends BYE and close_notify, and lets them out.
     pub(crate) async fn close(&mut self) {
-        let _already_gone = self.close.send(()).await;
+        self.order(Order::Close).await;
         self.until(Duration::from_millis(300), |_| false).await;
     }
 }
@@ -213,12 +250,28 @@ struct Driver {
     seen: Seen,
     publish: watch::Sender<Seen>,
     media: Synthetic,
+    /// Where the last datagram went.
+    peer: Option<SocketAddr>,
+    frozen: bool,
+    stammers: bool,
+    /// One in so many is not heard, and how many came.
+    mishears: Option<(u64, u64)>,
+    /// One in so many is not sent, and how many were.
+    mumbles: Option<(u64, u64)>,
+    watching_since: Option<Instant>,
 }
 
 impl Driver {
-    async fn run(mut self, mut closing: mpsc::Receiver<()>) {
+    fn new(client: Client, publish: watch::Sender<Seen>, media: Synthetic) -> Self {
+        let seen = Seen::default();
+        let (mishears, mumbles, watching_since) = (None, None, None);
+        let (frozen, stammers) = (false, false);
+        Self { client, seen, publish, media, peer: None, frozen, stammers, mishears, mumbles, watching_since }
+    }
+
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut buffer = vec![0; 2048];
-        let mut can_close = true;
+        let mut is_wanted = true;
         loop {
             let deadline = self.drain().await;
             self.publish.send_replace(self.seen.clone());
@@ -238,13 +291,51 @@ impl Driver {
                     let result = self.client.rtc.handle_input(Input::Timeout(now));
                     self.note_failure(result);
                 }
-                order = closing.recv(), if can_close => {
-                    can_close = false;
-                    if order.is_some() {
-                        let result = self.client.rtc.close();
-                        self.note_failure(result);
+                order = orders.recv(), if is_wanted => {
+                    match order {
+                        Some(order) => self.follow(order).await,
+                        None => is_wanted = false,
                     }
                 }
+            }
+        }
+    }
+
+    /// Does what a check asks for.
+    async fn follow(&mut self, order: Order) {
+        match order {
+            Order::Close => {
+                let result = self.client.rtc.close();
+                self.note_failure(result);
+            }
+            Order::Freeze => self.frozen = true,
+            Order::Wake => self.frozen = false,
+            Order::Move => {
+                // str0m is not told: to it the address is what it was, as behind a NAT.
+                if let Ok(socket) = UdpSocket::bind((self.client.local.ip(), 0)).await {
+                    self.client.socket = socket;
+                }
+            }
+            Order::Send(octets) => {
+                if let Some(peer) = self.peer {
+                    let _lost = self.client.socket.send_to(&octets, peer).await;
+                }
+            }
+            Order::Mishear(one_in) => self.mishears = Some((one_in.max(2), 0)),
+            Order::Mumble(one_in) => self.mumbles = Some((one_in.max(2), 0)),
+            Order::Stammer => self.stammers = true,
+            Order::Keyframe(kind) => {
+                let video = self.seen.tracks.iter().filter(|t| t.kind == MediaKind::Video);
+                for ssrc in video.map(|t| t.ssrc).collect::<Vec<_>>() {
+                    if let Some(stream) = self.client.rtc.direct_api().stream_rx(&ssrc.into()) {
+                        stream.request_keyframe(kind);
+                    }
+                }
+            }
+            Order::Drop(rid) => self.media.drop_layer(rid),
+            Order::Watch => {
+                self.seen.silence = Duration::ZERO;
+                self.watching_since = Some(Instant::now());
             }
         }
     }
@@ -259,8 +350,11 @@ impl Driver {
                     return at.max(Instant::now() + Duration::from_millis(1)).min(idle);
                 }
                 Ok(Output::Transmit(datagram)) => {
-                    // A refused datagram looks like a lost one; ICE deals with it.
-                    let _lost = self.client.socket.send_to(&datagram.contents, datagram.destination).await;
+                    self.peer = Some(datagram.destination);
+                    for _ in 0..self.copies(&datagram.contents) {
+                        // A refused datagram looks like a lost one; ICE deals with it.
+                        let _lost = self.client.socket.send_to(&datagram.contents, datagram.destination).await;
+                    }
                 }
                 Ok(Output::Event(event)) => self.note(event),
                 Err(error) => {
@@ -272,9 +366,29 @@ impl Driver {
         idle
     }
 
+    /// How often a datagram is sent.
+    fn copies(&mut self, datagram: &[u8]) -> usize {
+        if self.frozen {
+            return 0;
+        }
+        let kind = datagram.get(1).copied().unwrap_or_default();
+        match datagram.first() {
+            Some(128..=191) if (192..=223).contains(&kind) => {
+                self.seen.reduced += u64::from(!matches!(kind, 200 | 201));
+                1
+            }
+            Some(128..=191) => {
+                let unlucky = datagram.len() > 400 && strikes(&mut self.mumbles);
+                if unlucky { 0 } else { 1 + usize::from(self.stammers) }
+            }
+            _ => 1,
+        }
+    }
+
     fn receive(&mut self, datagram: &[u8], source: SocketAddr) {
         self.note_raw(datagram, source);
-        if !self.client.rtc.is_alive() {
+        let is_rtp = matches!(datagram.first(), Some(128..=191)) && datagram.len() > 400;
+        if self.frozen || !self.client.rtc.is_alive() || (is_rtp && strikes(&mut self.mishears)) {
             return;
         }
         let Ok(contents) = datagram.try_into() else {
@@ -291,10 +405,15 @@ impl Driver {
         match datagram.first() {
             // Binding error response: class bits of the type field are 0x0110.
             Some(1) if datagram.get(1) == Some(&0x11) => self.seen.stun_error_at = Some(now),
+            Some(1) if datagram.get(1) == Some(&0x01) => self.seen.stun_answers += 1,
             Some(21) if self.seen.connected_at.is_some() => {
                 self.seen.alert_at.get_or_insert(now);
             }
             Some(128..=191) => {
+                if let Some(since) = self.watching_since {
+                    let last = self.seen.media_at.map_or(since, |at| at.max(since));
+                    self.seen.silence = self.seen.silence.max(now.saturating_duration_since(last));
+                }
                 self.seen.media_at = Some(now);
                 if !self.seen.sources.contains(&source) && self.seen.sources.len() < 16 {
                     self.seen.sources.push(source);
@@ -323,32 +442,29 @@ impl Driver {
                 self.seen.keyframe_requests += 1;
                 self.media.request_keyframe();
             }
-            Event::RtpPacket(packet) => {
-                let payload_type = packet.header.payload_type;
-                let params = self.client.rtc.codec_config().params();
-                let Some(codec) = params.iter().find(|p| p.pt() == payload_type).map(|p| p.spec().codec) else {
-                    return;
-                };
-                let kind = if codec.is_audio() { MediaKind::Audio } else { MediaKind::Video };
-                let (ssrc, number) = (*packet.header.ssrc, *packet.seq_no);
-                if let Some(track) = self.seen.tracks.iter_mut().find(|t| t.ssrc == ssrc) {
-                    track.packets += 1;
-                    track.first = track.first.min(number);
-                    track.last = track.last.max(number);
-                } else if self.seen.tracks.len() < 16 {
-                    let starts_at_keyframe = media::starts_keyframe(codec, &packet.payload);
-                    self.seen.tracks.push(Track {
-                        kind,
-                        ssrc,
-                        packets: 1,
-                        first: number,
-                        last: number,
-                        since: now,
-                        starts_at_keyframe,
-                    });
+            Event::RawPacket(packet) => {
+                if let RawPacket::RtcpRx(packet) = *packet {
+                    self.seen.reports.note(&packet, now);
                 }
             }
+            Event::RtpPacket(packet) => self.note_packet(&packet, now),
             _ => {}
+        }
+    }
+
+    fn note_packet(&mut self, packet: &RtpPacket, now: Instant) {
+        let payload_type = packet.header.payload_type;
+        let params = self.client.rtc.codec_config().params();
+        let Some(codec) = params.iter().find(|p| p.pt() == payload_type).map(|p| p.spec().codec) else {
+            return;
+        };
+        let kind = if codec.is_audio() { MediaKind::Audio } else { MediaKind::Video };
+        let keyframe = media::starts_keyframe(codec, &packet.payload);
+        let ssrc = *packet.header.ssrc;
+        if let Some(track) = self.seen.tracks.iter_mut().find(|t| t.ssrc == ssrc) {
+            track.note(packet, keyframe, now);
+        } else if self.seen.tracks.len() < 16 {
+            self.seen.tracks.push(Track::new(kind, packet, keyframe, now));
         }
     }
 
@@ -358,6 +474,15 @@ impl Driver {
             self.client.rtc.disconnect();
         }
     }
+}
+
+/// True for one in so many.
+fn strikes(odds: &mut Option<(u64, u64)>) -> bool {
+    let Some((one_in, count)) = odds else {
+        return false;
+    };
+    *count += 1;
+    count.is_multiple_of(*one_in)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::abuse::ECDHE_ECDSA_AES128_GCM;
 use crate::case::{Case, Done, Halt, Outcome, Verdict};
 use crate::cli::Side;
 use crate::client::{Context, Session};
@@ -156,7 +157,7 @@ async fn no_amplification(cx: &Context, side: Side) -> Done {
         // Each from an address of its own, which the server has never heard of.
         let probe = Probe::new(cx, &session).await?;
         let datagram = match what {
-            "DTLS ClientHello" => client_hello(),
+            "DTLS ClientHello" => client_hello(&[], ECDHE_ECDSA_AES128_GCM, false, 0),
             "STUN without integrity" => unsigned(&probe),
             "RTP" => plain_rtp(1),
             _ => vec![0xFF; 64],
@@ -172,28 +173,41 @@ async fn no_amplification(cx: &Context, side: Side) -> Done {
     Ok(Outcome::complaints("no more octets than were sent", &complaints, "no more than were sent, four times"))
 }
 
-/// A DTLS 1.2 ClientHello (RFC 6347 §4.2) with the extensions that WebRTC needs.
-fn client_hello() -> Vec<u8> {
+/// A DTLS 1.2 ClientHello (RFC 6347 §4.2) with the extensions that WebRTC needs; a modern one says that it knows 1.3
+/// too and comes in two fragments. `sequence` counts the tries.
+pub(super) fn client_hello(cookie: &[u8], suite: [u8; 2], modern: bool, sequence: u8) -> Vec<u8> {
     let mut body = vec![0xFE, 0xFD];
     body.extend([0x5A; 32]);
-    // No session id, no cookie, ECDHE-ECDSA with AES-128-GCM, no compression.
-    body.extend([0, 0, 0, 2, 0xC0, 0x2B, 1, 0]);
-    let extensions: [&[u8]; 5] = [
+    // No session id, the cookie, one suite, no compression.
+    body.push(0);
+    body.push(cookie.len() as u8);
+    body.extend(cookie);
+    body.extend([0, 2, suite[0], suite[1], 1, 0]);
+    let versions: &[u8] = if modern { &[0x00, 0x2B, 0, 5, 4, 0xFE, 0xFC, 0xFE, 0xFD] } else { &[] };
+    let extensions: [&[u8]; 6] = [
         &[0x00, 0x0A, 0, 4, 0, 2, 0x00, 0x17],       // supported_groups: secp256r1
         &[0x00, 0x0B, 0, 2, 1, 0],                   // ec_point_formats: uncompressed
         &[0x00, 0x0D, 0, 4, 0, 2, 0x04, 0x03],       // signature_algorithms: ecdsa_secp256r1_sha256
         &[0x00, 0x0E, 0, 5, 0, 2, 0x00, 0x01, 0x00], // use_srtp: AES128_CM_HMAC_SHA1_80
         &[0x00, 0x17, 0, 0],                         // extended_master_secret
+        versions,                                    // supported_versions: 1.3 and 1.2
     ];
     let extensions = extensions.concat();
     body.extend((extensions.len() as u16).to_be_bytes());
     body.extend(extensions);
 
-    let length = (body.len() as u32).to_be_bytes();
-    let length = length.get(1..).unwrap_or_default();
-    // ClientHello, whole, in one fragment.
-    let handshake = [&[1], length, &[0, 0], &[0, 0, 0], length, &body].concat();
-    let mut record = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0];
+    let number = u16::from(!cookie.is_empty());
+    let (one, two) = body.split_at(if modern { 40 } else { body.len() });
+    let first = record(&body, 0, one, number, sequence * 2);
+    if two.is_empty() { first } else { [first, record(&body, one.len(), two, number, sequence * 2 + 1)].concat() }
+}
+
+/// A record with a fragment of a ClientHello.
+fn record(whole: &[u8], offset: usize, part: &[u8], message: u16, sequence: u8) -> Vec<u8> {
+    let three = |n: usize| -> Vec<u8> { (n as u32).to_be_bytes().get(1..).unwrap_or_default().to_vec() };
+    let head = [vec![1], three(whole.len()), message.to_be_bytes().to_vec(), three(offset), three(part.len())].concat();
+    let handshake = [&head, part].concat();
+    let mut record = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, sequence];
     record.extend((handshake.len() as u16).to_be_bytes());
     record.extend(handshake);
     record

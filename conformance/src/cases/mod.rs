@@ -1,7 +1,9 @@
 //! The checks, one function per clause, one file per subject. To add one: write the function, name it in its file's
 //! `cases`, with an id of the clause table.
 
+mod abuse;
 mod auth;
+mod consent;
 mod cors;
 mod counter;
 mod events;
@@ -15,8 +17,10 @@ mod media;
 mod presenters;
 mod redirect;
 mod restart;
+mod rtp;
 mod sdp;
 mod session;
+mod simulcast;
 mod transport;
 mod trickle;
 mod whep;
@@ -39,7 +43,11 @@ pub(crate) fn all() -> Vec<Case> {
         trickle::cases(),
         restart::cases(),
         ice::cases(),
+        consent::cases(),
         media::cases(),
+        rtp::cases(),
+        simulcast::cases(),
+        abuse::cases(),
         lifetime::cases(),
         links::cases(),
         counter::cases(),

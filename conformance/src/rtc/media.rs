@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use str0m::Rtc;
 use str0m::format::Codec;
-use str0m::media::{Mid, Pt};
+use str0m::media::{Mid, Pt, Rid, Rids};
 use str0m::rtp::RtpWrite;
 
 /// Writes Opus every 20 ms and a frame of VP8 or H264 every 40 ms into each track that sends.
 #[derive(Default)]
 pub(super) struct Synthetic {
+    first_sequence: u64,
+    /// Layers that are sent no more.
+    dropped: Vec<&'static str>,
     started: Option<Instant>,
     ticks: u32,
     frames: u32,
@@ -21,12 +24,23 @@ pub(super) struct Synthetic {
 /// A track that we send.
 struct Outgoing {
     mid: Mid,
+    rid: Option<Rid>,
     pt: Pt,
     codec: Codec,
     sequence: u64,
 }
 
 impl Synthetic {
+    /// A stream whose numbering starts there.
+    pub(super) fn starting_at(first_sequence: u64) -> Self {
+        Self { first_sequence, ..Self::default() }
+    }
+
+    /// Sends a layer no more.
+    pub(super) fn drop_layer(&mut self, rid: &'static str) {
+        self.dropped.push(rid);
+    }
+
     /// A section that may turn out to send; must be known before the clock starts.
     pub(super) fn add(&mut self, mid: Mid) {
         self.mids.push(mid);
@@ -55,7 +69,8 @@ impl Synthetic {
         let is_frame = tick.is_multiple_of(2);
         let keyframe = is_frame && (self.keyframe_wanted || self.frames.is_multiple_of(KEYFRAME_INTERVAL));
         let mut sent = 0;
-        for track in &mut self.tracks {
+        let dropped = |rid: Rid| self.dropped.iter().any(|name| Rid::from(*name) == rid);
+        for track in self.tracks.iter_mut().filter(|track| !track.rid.is_some_and(dropped)) {
             let (payloads, time) = match track.codec {
                 Codec::Opus => (vec![opus()], tick.wrapping_mul(960)),
                 _ if !is_frame => continue,
@@ -63,7 +78,7 @@ impl Synthetic {
                 _ => (vp8(keyframe, self.frames as u16), tick.wrapping_mul(1800)),
             };
             let count = payloads.len();
-            let Some(stream) = rtc.direct_api().stream_tx_by_mid(track.mid, None).map(|s| s.ssrc()) else {
+            let Some(stream) = rtc.direct_api().stream_tx_by_mid(track.mid, track.rid).map(|s| s.ssrc()) else {
                 continue;
             };
             for (at, payload) in payloads.into_iter().enumerate() {
@@ -100,7 +115,12 @@ impl Synthetic {
                 matches!(codec, Codec::Opus | Codec::Vp8 | Codec::H264).then_some((*pt, codec))
             });
             if let Some((pt, codec)) = usable {
-                self.tracks.push(Outgoing { mid, pt, codec, sequence: FIRST_SEQUENCE });
+                let rids = match media.rids_tx() {
+                    Rids::Specific(rids) if !rids.is_empty() => rids.iter().copied().map(Some).collect(),
+                    _ => vec![None],
+                };
+                let sequence = self.first_sequence;
+                self.tracks.extend(rids.into_iter().map(|rid| Outgoing { mid, rid, pt, codec, sequence }));
             }
         }
     }
@@ -173,8 +193,8 @@ pub(super) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
 const TICK: Duration = Duration::from_millis(20);
 /// Frames between key frames that nobody asked for: two seconds.
 const KEYFRAME_INTERVAL: u32 = 50;
-/// Low enough that no rollover counter has to be signalled.
-const FIRST_SEQUENCE: u64 = 1000;
+/// The layers of a simulcast stream.
+pub(super) const RIDS: [&str; 3] = ["h", "m", "l"];
 
 #[cfg(test)]
 mod tests {

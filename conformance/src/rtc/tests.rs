@@ -18,7 +18,7 @@ impl Client {
 async fn both_sides_carry_audio_and_video_and_see_the_close() {
     for side in [Side::Whip, Side::Whep] {
         let kinds = [MediaKind::Audio, MediaKind::Video];
-        let client = Client::offering(Ipv4Addr::LOCALHOST.into(), side, &kinds).await.unwrap();
+        let client = Client::offering(Ipv4Addr::LOCALHOST.into(), side, &kinds, Style::USUAL).await.unwrap();
         let (mut server, answer) = Client::answering(client.offer()).await;
         let mut client = client.start(&answer).unwrap();
         let (sender, receiver) = match side {
@@ -41,7 +41,8 @@ async fn both_sides_carry_audio_and_video_and_see_the_close() {
 
 #[tokio::test]
 async fn a_peer_that_is_not_there_is_noticed() {
-    let client = Client::offering(Ipv4Addr::LOCALHOST.into(), Side::Whip, &[MediaKind::Audio]).await.unwrap();
+    let client =
+        Client::offering(Ipv4Addr::LOCALHOST.into(), Side::Whip, &[MediaKind::Audio], Style::USUAL).await.unwrap();
     let (server, answer) = Client::answering(client.offer()).await;
     drop(server);
 
