@@ -2,6 +2,7 @@
 //! `tribune publish` and `tribune watch` share it; it knows nothing of this server.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
@@ -11,8 +12,8 @@ use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionState, RTCSessionDescription, RTCStatsReportEntry, Registry,
-    StatsSelector, register_default_interceptors,
+    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionState, RTCSessionDescription, Registry, StatsSelector,
+    register_default_interceptors,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 
@@ -77,6 +78,8 @@ pub(crate) struct Call {
     session: Option<Url>,
     state: watch::Receiver<RTCPeerConnectionState>,
     tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
+    /// See [`wishes::pass`].
+    lost: Arc<AtomicU8>,
     /// When the offer was sent.
     pub(crate) asked: Instant,
 }
@@ -91,7 +94,9 @@ impl Call {
         direction: Direction,
         servers: Vec<IceServer>,
     ) -> Result<Self, CallError> {
-        let registry = wishes::pass(register_default_interceptors(Registry::new(), &mut engine)?);
+        let lost = Arc::new(AtomicU8::new(0));
+        let registry = register_default_interceptors(Registry::new(), &mut engine)?;
+        let registry = wishes::pass(registry, Arc::clone(&lost));
         let (handler, mut gathered, state, tracks) = Handler::new();
         let servers = servers.into_iter().map(|IceServer { url, username, credential }| RTCIceServer {
             urls: vec![url],
@@ -134,7 +139,7 @@ impl Call {
                 return Err(error.into());
             }
         };
-        let call = Self { connection, session: admitted.session, state, tracks, asked: admitted.asked };
+        let call = Self { connection, session: admitted.session, state, tracks, lost, asked: admitted.asked };
         if let Err(error) = call.take(admitted.answer).await {
             call.hang_up(endpoint).await;
             return Err(error.into());
@@ -171,18 +176,13 @@ impl Call {
         self.tracks.recv().await
     }
 
-    /// What the other end last reported of what we send: round trip, and the share of packets lost since the report
-    /// before.
+    /// The round trip of the last check, and the share of our packets that were lost as the other end last reported.
     pub(crate) async fn reported(&self) -> (Option<Duration>, f64) {
+        // The library does not take its numbers from receiver reports: the round trip is that of ICE.
         let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
-        let streams = report.iter().filter_map(|entry| match entry {
-            RTCStatsReportEntry::RemoteInboundRtp(stream) => Some(stream),
-            _ => None,
-        });
-        streams.fold((None, 0.0), |(trip, lost), stream| {
-            let measured = Duration::try_from_secs_f64(stream.round_trip_time).ok().filter(|trip| !trip.is_zero());
-            (trip.max(measured), stream.fraction_lost.max(lost))
-        })
+        let trips = report.candidate_pairs().map(|pair| pair.current_round_trip_time).filter(|trip| *trip > 0.0);
+        let trip = trips.filter_map(|trip| Duration::try_from_secs_f64(trip).ok()).min();
+        (trip, f64::from(self.lost.load(Ordering::Relaxed)) / 256.0)
     }
 
     /// What is behind it, for what is not said here.

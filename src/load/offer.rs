@@ -180,11 +180,15 @@ impl Answer {
         Ok(Self { ice, fingerprints, dtls, candidates })
     }
 
-    /// Where to send checks: the address that answered our HTTP request if media is there too, because it surely can be
-    /// reached; else the first.
-    pub(super) fn best_candidate(&self, http: IpAddr) -> Option<SocketAddr> {
-        let same = self.candidates.iter().find(|candidate| candidate.ip().to_canonical() == http.to_canonical());
-        same.or(self.candidates.first()).copied()
+    /// Where to send checks, the best first: the address that answered our HTTP request if media is there too, because it
+    /// surely can be reached; then the others in the order of the answer, a few.
+    pub(super) fn best_candidates(&self, http: IpAddr) -> Vec<SocketAddr> {
+        let is_same = |candidate: &SocketAddr| candidate.ip().to_canonical() == http.to_canonical();
+        let mut candidates = self.candidates.clone();
+        candidates.sort_by_key(|candidate| !is_same(candidate));
+        candidates.dedup();
+        candidates.truncate(MAX_CANDIDATES);
+        candidates
     }
 }
 
@@ -211,6 +215,8 @@ fn candidate(value: &str) -> Option<SocketAddr> {
     (component == "1" && transport.eq_ignore_ascii_case("udp")).then_some(SocketAddr::new(address, port))
 }
 
+/// Each one that is tried takes its time.
+const MAX_CANDIDATES: usize = 4;
 /// Of the video that a presenter sends.
 pub(super) const VIDEO_TYPE: u8 = 96;
 /// Of the audio that a presenter sends.
@@ -339,8 +345,9 @@ mod tests {
 
         assert_eq!(answer.dtls, DtlsRole::Server);
         assert_eq!(answer.fingerprints, [Fingerprint { hash: Hash::Sha256, value: vec![0xab, 0xcd] }]);
-        assert_eq!(answer.best_candidate([192, 0, 2, 2].into()), "192.0.2.2:7".parse().ok());
-        assert_eq!(answer.best_candidate([203, 0, 113, 1].into()), "192.0.2.1:7".parse().ok());
+        let [one, two]: [SocketAddr; 2] = ["192.0.2.1:7", "192.0.2.2:7"].map(|address| address.parse().expect("good"));
+        assert_eq!(answer.best_candidates([192, 0, 2, 2].into()), [two, one]);
+        assert_eq!(answer.best_candidates([203, 0, 113, 1].into()), [one, two]);
     }
 
     #[test]
