@@ -142,6 +142,7 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         candidates: candidates.clone(),
         policies: Arc::clone(&config.policies),
         max_sessions: config.max_sessions,
+        max_unconnected_per_address: config.max_unconnected_per_address,
     };
     let control = Control::new(media.handle(), settings, &metrics)?;
 

@@ -72,6 +72,7 @@ pub(super) struct Media {
     pub(super) public_addresses: Vec<IpAddr>,
     pub(super) workers: usize,
     pub(super) max_sessions: usize,
+    pub(super) max_unconnected_per_address: usize,
 }
 
 /// `[streams]`
@@ -219,6 +220,7 @@ impl Default for Media {
             public_addresses: Vec::new(),
             workers: 0,
             max_sessions: 10_000,
+            max_unconnected_per_address: 500,
         }
     }
 }

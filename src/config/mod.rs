@@ -34,6 +34,8 @@ pub struct Config {
     pub public_addresses: Vec<std::net::IpAddr>,
     /// Most sessions at once.
     pub max_sessions: usize,
+    /// Most viewers of one address who have their answer and are not connected yet.
+    pub max_unconnected_per_address: usize,
     /// How streams are run.
     pub policies: Arc<Policies>,
     /// Tokens that are not signed by us.
@@ -184,6 +186,12 @@ fn check(file: &File) -> Result<Config, ConfigError> {
         },
         public_addresses: file.media.public_addresses.clone(),
         max_sessions,
+        max_unconnected_per_address: within(
+            "media.max_unconnected_per_address",
+            file.media.max_unconnected_per_address,
+            1,
+            1_000_000,
+        )?,
         policies: Arc::new(policies(file)?),
         tokens: file
             .tokens

@@ -186,6 +186,8 @@ impl Control {
             subject: waiting.subject.clone(),
             video: negotiated.sections.iter().find_map(Video::of),
             created: Instant::now(),
+            // Whoever answers an offer of ours has shown more than a POST.
+            from: None,
         };
         let proposal = Proposal { entrant: entrant.clone(), ice: waiting.ice.clone(), negotiated };
         let open = |route| self.media.open(proposal.spec(Role::Viewer, route));

@@ -13,8 +13,10 @@ use crate::media::{Role, Route, SessionId, StreamId};
 use crate::net::Full;
 use crate::wire::sdp::{Format, Kind, Shape};
 
+use super::arrivals::Arrivals;
 use super::events::{Board, EventStreams};
 use super::layers::{LayerView, Video, Wish, WishError};
+use super::limits::Key;
 use super::patch::{IceSession, PatchError};
 use super::stream::{Policies, StreamName, StreamPolicy};
 use super::{OpenError, SessionView, StreamView, ids};
@@ -23,6 +25,7 @@ use super::{OpenError, SessionView, StreamView, ids};
 #[derive(Debug)]
 pub(super) struct Directory {
     max_sessions: usize,
+    max_unconnected_per_address: usize,
     policies: Arc<Policies>,
     table: Mutex<Table>,
 }
@@ -35,6 +38,8 @@ pub(super) struct Entrant {
     pub(super) subject: Option<String>,
     /// A viewer's video, if it takes one.
     pub(super) video: Option<Video>,
+    /// Where a viewer comes from.
+    pub(super) from: Option<Key>,
     pub(super) created: Instant,
 }
 
@@ -68,9 +73,9 @@ pub(super) enum Closing {
 }
 
 impl Directory {
-    /// An empty table for so many sessions.
-    pub(super) fn new(max_sessions: usize, policies: Arc<Policies>) -> Self {
-        Self { max_sessions, policies, table: Mutex::default() }
+    /// An empty table for so many sessions, of which so many viewers from one address may be on their way in.
+    pub(super) fn new(max_sessions: usize, max_unconnected_per_address: usize, policies: Arc<Policies>) -> Self {
+        Self { max_sessions, max_unconnected_per_address, policies, table: Mutex::default() }
     }
 
     /// Gives the presenter's seat to a session and returns the one of the same identity that had it.
@@ -109,7 +114,7 @@ impl Directory {
 
     /// Lets a viewer in.
     /// # Errors
-    /// `Draining` or `Full`; nothing has changed then.
+    /// `Draining`, `Full` or `Crowded`; nothing has changed then.
     pub(super) fn watch(
         &self,
         name: &StreamName,
@@ -122,6 +127,9 @@ impl Directory {
         let viewers = table.streams.get(name).map_or(0, |stream| stream.viewers);
         if table.sessions.len() >= self.viewer_places() || policy.max_viewers.is_some_and(|most| viewers >= most) {
             return Err(full());
+        }
+        if entrant.from.as_ref().is_some_and(|from| table.arrivals.from(from) >= self.max_unconnected_per_address) {
+            return Err(OpenError::Crowded { retry_after: ids::retry_after() });
         }
 
         table.enter(name, Role::Viewer, entrant, open)?.viewers += 1;
@@ -184,7 +192,9 @@ impl Directory {
         let mut table = self.table();
         let session = table.sessions.get_mut(&id).filter(|session| !session.connected)?;
         session.connected = true;
+        let from = session.from.take();
         let (role, name, age) = (session.role, session.stream.clone(), now.saturating_duration_since(session.created));
+        from.inspect(|from| table.arrivals.remove(from));
         if let Some(stream) = table.streams.get_mut(&name) {
             match role {
                 Role::Viewer => {
@@ -339,6 +349,7 @@ struct Table {
     made: u64,
     streams: HashMap<StreamName, Stream>,
     sessions: HashMap<SessionId, Session>,
+    arrivals: Arrivals,
     tombstones: Tombstones,
 }
 
@@ -369,6 +380,8 @@ struct Session {
     stream: StreamName,
     subject: Option<String>,
     ice: IceSession,
+    /// Where a viewer comes from that is not connected yet.
+    from: Option<Key>,
     connected: bool,
     created: Instant,
     video: Option<Video>,
@@ -400,6 +413,9 @@ impl Table {
         let route = known.unwrap_or_else(|| Route::new(StreamId(self.made)));
         open(Arc::clone(&route)).map_err(|Full| full())?;
 
+        if let Some(from) = &entrant.from {
+            self.arrivals.add(from.clone());
+        }
         self.sessions.insert(
             entrant.id,
             Session {
@@ -407,6 +423,7 @@ impl Table {
                 stream: name.clone(),
                 subject: entrant.subject.clone(),
                 ice: entrant.ice.clone(),
+                from: entrant.from.clone(),
                 connected: false,
                 created: entrant.created,
                 video: entrant.video.clone(),
@@ -421,7 +438,8 @@ impl Table {
 
     /// Takes a session out, with its seat or its place among the viewers.
     fn leave(&mut self, id: SessionId) -> Option<Departed> {
-        let Session { role, stream: name, connected, .. } = self.sessions.remove(&id)?;
+        let Session { role, stream: name, connected, from, .. } = self.sessions.remove(&id)?;
+        from.inspect(|from| self.arrivals.remove(from));
         if let Some(stream) = self.streams.get_mut(&name) {
             match role {
                 Role::Viewer => {

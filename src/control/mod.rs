@@ -1,5 +1,6 @@
 //! Streams, sessions, permissions: who may do what, and who is doing it now.
 
+mod arrivals;
 pub mod auth;
 pub mod counter;
 mod directory;
@@ -14,7 +15,7 @@ pub mod stream;
 pub mod tokens;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ use counter::Counters;
 use directory::{Closing, Departed, Directory, Entrant, Stage};
 use events::Board;
 use layers::Video;
-use limits::Limits;
+use limits::{Key, Limits};
 use meters::Meters;
 use patch::IceSession;
 pub use patch::{EtagPolicy, PatchError, Patched, Precondition};
@@ -57,6 +58,8 @@ pub struct Settings {
     pub policies: Arc<Policies>,
     /// Most sessions at once. The last few places are for presenters.
     pub max_sessions: usize,
+    /// Most viewers of one address who have their answer and are not connected yet.
+    pub max_unconnected_per_address: usize,
 }
 
 /// What control needs of the media plane. No call blocks, none calls back.
@@ -157,6 +160,12 @@ pub enum OpenError {
         /// Ask again after this.
         retry_after: Duration,
     },
+    /// Many from the viewer's address are on their way in already.
+    #[error("too many from this address are about to connect")]
+    Crowded {
+        /// Ask again after this.
+        retry_after: Duration,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining {
@@ -207,7 +216,11 @@ impl Control {
         Ok(Arc::new(Self {
             media: Box::new(media),
             candidates: settings.candidates,
-            directory: Directory::new(settings.max_sessions, Arc::clone(&settings.policies)),
+            directory: Directory::new(
+                settings.max_sessions,
+                settings.max_unconnected_per_address,
+                Arc::clone(&settings.policies),
+            ),
             policies: settings.policies,
             counters: Counters::default(),
             limits: Limits::default(),
@@ -226,17 +239,18 @@ impl Control {
         self.seat(stream, who, |local| answer_presenter(&offer, local))
     }
 
-    /// Makes a viewer's session.
+    /// Makes a viewer's session; `from` is where its request came from.
     /// # Errors
     /// See [`OpenError`]; nothing has changed then.
     pub fn watch(
         self: &Arc<Self>,
         stream: &StreamName,
         who: Option<&Identity>,
+        from: IpAddr,
         offer: &str,
     ) -> Result<Opened, OpenError> {
         let offer = Offer::parse(offer)?;
-        self.admit(stream, who, |local, shape| answer_viewer(&offer, local, shape))
+        self.admit(stream, who, from, |local, shape| answer_viewer(&offer, local, shape))
     }
 
     /// Looks a session up. The id is the capability; a tombstone is not found here.
@@ -358,6 +372,7 @@ impl Control {
         self: &Arc<Self>,
         stream: &StreamName,
         who: Option<&Identity>,
+        from: IpAddr,
         negotiate: impl FnOnce(&Local<'_>, &Shape) -> Result<Negotiated, Refusal>,
     ) -> Result<Opened, OpenError> {
         let policy = self.policies.of(stream).ok_or(OpenError::UnknownStream)?;
@@ -372,7 +387,8 @@ impl Control {
                 return Err(OpenError::Idle { retry_after: ids::retry_after() });
             }
         };
-        let proposal = self.propose(stream, who, |local| negotiate(local, &shape))?;
+        let mut proposal = self.propose(stream, who, |local| negotiate(local, &shape))?;
+        proposal.entrant.from = Some(Key::address(from));
         let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
 
         self.directory.watch(stream, policy, &entrant, |route| self.media.open(proposal.spec(Role::Viewer, route)))?;
@@ -400,7 +416,8 @@ impl Control {
         let subject = who.map(|who| who.subject.clone());
         let ice_session = IceSession::new(ids::etag(1), &negotiated);
         let video = negotiated.sections.iter().find_map(Video::of);
-        let entrant = Entrant { id: ids::session(), ice: ice_session, subject, video, created: Instant::now() };
+        let entrant =
+            Entrant { id: ids::session(), ice: ice_session, subject, video, from: None, created: Instant::now() };
         Ok(Proposal { entrant, ice, negotiated })
     }
 

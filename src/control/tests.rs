@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
 use super::auth::Right;
@@ -87,8 +88,12 @@ impl House {
 
     fn with(policies: Policies, max_sessions: usize, media_places: usize) -> Self {
         let (media, metrics) = (Media::with_places(media_places), Metrics::new());
-        let settings =
-            Settings { candidates: vec![([192, 0, 2, 1], 8080).into()], policies: Arc::new(policies), max_sessions };
+        let settings = Settings {
+            candidates: vec![([192, 0, 2, 1], 8080).into()],
+            policies: Arc::new(policies),
+            max_sessions,
+            max_unconnected_per_address: 500,
+        };
         let control = Control::new(media.clone(), settings, &metrics).expect("registered once");
         Self { control, media, metrics }
     }
@@ -104,7 +109,7 @@ impl House {
     }
 
     fn watch(&self, stream: &str) -> Result<SessionId, OpenError> {
-        Ok(deliver(self.control.admit(&name(stream), None, |local, _| Ok(agreed(local)))?))
+        Ok(deliver(self.control.admit(&name(stream), None, HERE, |local, _| Ok(agreed(local)))?))
     }
 
     /// A presenter that is connected.
@@ -126,6 +131,9 @@ impl House {
         self.metrics.render().expect("rendered").lines().any(|found| found == line)
     }
 }
+
+/// Where viewers come from.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77));
 
 fn deliver(opened: Opened) -> SessionId {
     let id = opened.session;
@@ -303,7 +311,7 @@ fn a_viewer_is_offered_what_the_presenter_agreed_on_until_it_is_heard() {
     let stranger = house.live("other", "b");
     let seen = |house: &House| {
         let mut seen = None;
-        let opened = house.control.admit(&name("live"), None, |local, shape| {
+        let opened = house.control.admit(&name("live"), None, HERE, |local, shape| {
             seen = Some(shape.clone());
             Ok(agreed(local))
         });
@@ -451,6 +459,26 @@ fn a_stream_takes_no_more_viewers_than_it_may() {
 }
 
 #[test]
+fn one_address_cannot_take_all_places_with_sessions_that_never_connect() {
+    let house = House::new();
+    house.live("live", "a");
+    let flood: Vec<_> = (0..600).filter_map(|_| house.watch("live").ok()).collect();
+
+    assert_eq!(flood.len(), 500);
+    assert!(matches!(house.watch("live"), Err(OpenError::Crowded { .. })));
+    let elsewhere = IpAddr::from([192, 0, 2, 78]);
+    assert!(house.control.admit(&name("live"), None, elsewhere, |local, _| Ok(agreed(local))).is_ok());
+
+    house.connect(flood[0]);
+    house.control.close(flood[1], CloseReason::Deleted);
+    house.end(flood[2], CloseReason::NeverConnected);
+    let more = (0..10).filter(|_| house.watch("live").is_ok()).count();
+    assert_eq!(more, 3, "one is connected, one has given up, one never came");
+    house.end(flood[0], CloseReason::PeerClosed);
+    assert!(house.watch("live").is_err(), "a viewer that was connected is not counted twice");
+}
+
+#[test]
 fn only_provisioned_streams_exist_if_so_configured() {
     let named = [(name("live"), StreamPolicy::default())].into();
     let house = House::with(Policies { named, provisioned_only: true, ..Policies::default() }, 1_000, 1_000);
@@ -479,7 +507,7 @@ fn garbage_is_refused_before_anything_else() {
 
     for offer in ["", "v=0", "\0\0\0", "{}"] {
         assert!(matches!(house.control.present(&name("live"), &identity("a"), offer), Err(OpenError::Refused(_))));
-        assert!(matches!(house.control.watch(&name("live"), None, offer), Err(OpenError::Refused(_))));
+        assert!(matches!(house.control.watch(&name("live"), None, HERE, offer), Err(OpenError::Refused(_))));
     }
     assert!(house.control.streams().is_empty());
 }

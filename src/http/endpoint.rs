@@ -104,10 +104,10 @@ impl Guest {
     }
 
     /// Hands the offer to control.
-    fn open(&self, app: &App, offer: &str) -> Result<Opened, OpenError> {
+    fn open(&self, app: &App, client: IpAddr, offer: &str) -> Result<Opened, OpenError> {
         match self {
             Self::Presenter(stream, who) => app.control.present(stream, who, offer),
-            Self::Viewer(stream, who) => app.control.watch(stream, who.as_ref(), offer),
+            Self::Viewer(stream, who) => app.control.watch(stream, who.as_ref(), client, offer),
         }
     }
 }
@@ -126,7 +126,7 @@ pub(super) async fn post(
     guest.limit(app, client)?;
     body::expect_type(headers, SDP)?;
     let offer = body::read(headers, body, app.limits.offer_bytes, app.limits.body).await?;
-    match guest.open(app, text(&offer)?) {
+    match guest.open(app, client, text(&offer)?) {
         Ok(opened) => {
             let mut response = created(opened, guest.role(), &elsewhere::base(app, parts));
             app.offer_ice_servers(response.headers_mut());

@@ -129,6 +129,7 @@ impl Problem {
             OpenError::Idle { retry_after } => Self::Idle { retry_after },
             OpenError::UnknownStream => Self::NoStream,
             OpenError::Full { retry_after } => Self::Full { retry_after },
+            OpenError::Crowded { retry_after } => Self::TooMany { retry_after },
             OpenError::Draining { retry_after } => Self::Draining { retry_after },
         }
     }

@@ -130,6 +130,7 @@ fn floors_below(metrics: &Metrics, state: &Path, change: impl FnOnce(&mut Polici
         candidates: vec![([192, 0, 2, 1], 8080).into()],
         policies: Arc::clone(&policies),
         max_sessions: 100,
+        max_unconnected_per_address: 100,
     };
     let plane = Plane { fingerprint: Fingerprint { hash: Hash::Sha256, value: vec![7; 32] } };
     let control = Control::new(plane, settings, metrics).expect("registered once");
