@@ -57,10 +57,10 @@ fn egress(kind: Kind) -> Option<Egress> {
         formats: vec![format(kind)],
         extensions: ExtensionIds { orientation: Some(4), ..ExtensionIds::default() },
         rids: Vec::new(),
-        sources: vec![sdp::Source { ssrc: 1 + kind as u32, rtx: None }],
+        sources: Vec::new(),
         reduced_size_rtcp: false,
     };
-    Egress::new(section, 1)
+    Some(Egress::new(sdp::Source { ssrc: 1 + kind as u32, rtx: None }, Arc::new(section), 1))
 }
 
 fn stream() -> Stream {

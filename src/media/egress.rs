@@ -2,6 +2,7 @@
 //! presents.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::thin::Thin;
@@ -12,7 +13,7 @@ use super::packet::{Packet, Source};
 use crate::peer::ice::Path;
 use crate::peer::srtp::RtpSealer;
 use crate::wire::rtp;
-use crate::wire::sdp::{Kind, Section, pick_format};
+use crate::wire::sdp::{self, Kind, Section, pick_format};
 
 mod thin;
 
@@ -46,7 +47,8 @@ pub struct Egress {
     /// What is known of the way to this viewer; only where there are layers to choose from.
     pub bandwidth: Option<Box<Bandwidth>>,
     rtx: Option<Rtx>,
-    section: Box<Section>,
+    /// What was agreed, shared with those who agreed on the same: a browser's list of formats is kilobytes.
+    section: Arc<Section>,
 }
 
 /// A stretch of our numbering that comes from one source.
@@ -95,11 +97,9 @@ pub struct Place {
 }
 
 impl Egress {
-    /// A track that has sent nothing. `first_seq` below 2^15 (RFC 3711 §3.3.1); `None` when the section declares no
-    /// source of ours.
-    pub fn new(section: Section, first_seq: u16) -> Option<Self> {
-        let source = *section.sources.first()?;
-        Some(Self {
+    /// A track from our source that has sent nothing. Of `first_seq` the lower 15 bits count (RFC 3711 §3.3.1).
+    pub fn new(source: sdp::Source, section: Arc<Section>, first_seq: u16) -> Self {
+        Self {
             ssrc: source.ssrc,
             wanted: 0,
             packets: 0,
@@ -117,8 +117,8 @@ impl Egress {
             thin: None,
             bandwidth: None,
             rtx: source.rtx.map(|ssrc| Rtx { ssrc, seq: u64::from(first_seq.rotate_left(7) & 0x7fff) }),
-            section: Box::new(section),
-        })
+            section,
+        }
     }
 
     /// Decides whether a packet goes to this viewer, and as what.

@@ -100,3 +100,27 @@ pub const GOODBYE_INTERVAL: Duration = Duration::from_millis(50);
 pub const FIRST_REPORT: Duration = Duration::from_millis(500);
 /// See `FIRST_REPORT`.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::egress::Egress;
+    use crate::media::viewer::Viewer;
+    use crate::peer::ice::Ice;
+
+    #[test]
+    fn what_is_kept_for_each_viewer_is_small() {
+        // In bytes, and apart from what these point to: see that it is worth it before you make one of them larger.
+        let sizes = [
+            ("a session", size_of::<Session>(), 704),
+            ("its peer", size_of::<Peer>(), 384),
+            ("the ICE agent of that", size_of::<Ice>(), 256),
+            ("a viewer", size_of::<Viewer>(), 640),
+            ("each track of that", size_of::<Egress>(), 224),
+        ];
+
+        for (what, size, most) in sizes {
+            assert!(size <= most, "{what} takes {size} bytes, more than {most}");
+        }
+    }
+}

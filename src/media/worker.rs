@@ -20,6 +20,7 @@ use crate::peer::Event;
 use crate::peer::dtls::Identity;
 use crate::peer::ice::Path;
 use crate::wire::Protocol;
+use crate::wire::sdp::Section;
 
 mod close;
 mod feedback;
@@ -53,6 +54,8 @@ pub struct Worker {
     forget_at: Instant,
     /// DTLS datagrams: about 0.3 ms of work each, so a few per turn.
     handshakes: VecDeque<(usize, SessionId, Datagram)>,
+    /// What viewers agreed on lately: the next one with the same browser agrees on the same.
+    agreed: VecDeque<Arc<Section>>,
     /// Streams with packets to send, the next one first.
     busy: VecDeque<usize>,
     /// What this turn has sent.
@@ -101,6 +104,7 @@ impl Worker {
             sweep_at: now + SWEEP_INTERVAL,
             forget_at: now + FORGET_INTERVAL,
             handshakes: VecDeque::new(),
+            agreed: VecDeque::new(),
             busy: VecDeque::new(),
             departures: Vec::new(),
             run: Run::default(),

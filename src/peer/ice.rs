@@ -2,6 +2,7 @@
 //! where the client nominates. It sends nothing to an address that did not send first.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -44,25 +45,35 @@ pub struct Ice {
     next: Option<Credentials>,
     addresses: Vec<Address>,
     selected: Option<Path>,
-    /// Fingerprints of recent checks and where they came from: a copy sent from elsewhere must not move the media.
-    seen: VecDeque<(u64, SocketAddr)>,
+    /// Hashes of recent checks and of where they came from: a copy sent from elsewhere must not move the media.
+    seen: VecDeque<(u32, u32)>,
     new_addresses: VecDeque<Instant>,
 }
 
 /// What the checks of one ICE session must carry.
 struct Credentials {
-    ufrag: String,
-    key: stun::Key,
-    remote_ufrag: String,
+    ufrag: Box<str>,
+    /// The key is made anew for each check: it takes half a microsecond every few seconds, and 700 bytes all the time.
+    pwd: Box<str>,
+    remote_ufrag: Box<str>,
 }
 
 impl Credentials {
     fn new(local: &IceCredentials, remote: &IceCredentials) -> Self {
-        Self { ufrag: local.ufrag.clone(), key: stun::Key::new(&local.pwd), remote_ufrag: remote.ufrag.clone() }
+        let [ufrag, pwd, remote_ufrag] = [&local.ufrag, &local.pwd, &remote.ufrag].map(|text| text.as_str().into());
+        Self { ufrag, pwd, remote_ufrag }
     }
 
     fn are_named_by(&self, message: &Message<'_>) -> bool {
-        message.ufrags() == Some((&self.ufrag, &self.remote_ufrag))
+        message.ufrags() == Some((&*self.ufrag, &*self.remote_ufrag))
+    }
+
+    /// A hash that nobody can foresee who does not know the password.
+    fn hash(&self, of: &impl Hash) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        self.pwd.hash(&mut hasher);
+        of.hash(&mut hasher);
+        hasher.finish() as u32
     }
 }
 
@@ -77,7 +88,8 @@ impl Ice {
         Self {
             current: Credentials::new(local, remote),
             next: None,
-            addresses: Vec::new(),
+            // Most clients stay at one.
+            addresses: Vec::with_capacity(1),
             selected: None,
             seen: VecDeque::new(),
             new_addresses: VecDeque::new(),
@@ -88,17 +100,17 @@ impl Ice {
     /// one of the new nominates. Media stays where it is meanwhile. Returns our name fragment of a restart that was not
     /// completed and never will be.
     pub fn restart(&mut self, local: &IceCredentials, remote: &IceCredentials) -> Option<String> {
-        self.next.replace(Credentials::new(local, remote)).map(|abandoned| abandoned.ufrag)
+        self.next.replace(Credentials::new(local, remote)).map(|abandoned| abandoned.ufrag.into())
     }
 
     /// Our name fragments that checks may carry now.
     pub fn ufrags(&self) -> impl Iterator<Item = &str> {
-        [Some(&self.current), self.next.as_ref()].into_iter().flatten().map(|credentials| credentials.ufrag.as_str())
+        [Some(&self.current), self.next.as_ref()].into_iter().flatten().map(|credentials| &*credentials.ufrag)
     }
 
     /// Takes in a Binding request whose user name begins with our fragment; a reply is appended to `reply`.
     pub fn check(&mut self, message: &Message<'_>, path: Path, now: Instant, reply: &mut Vec<u8>) -> Checked {
-        let Some(key) = self.key_of(message).cloned() else {
+        let Some(key) = self.key_of(message) else {
             return Checked::Ignored;
         };
         if let Some(attribute) = message.unknown {
@@ -140,7 +152,7 @@ impl Ice {
     /// Tells a client that still checks that it may not send any more (RFC 7675 §5.2).
     pub fn forbid(&self, message: &Message<'_>, reply: &mut Vec<u8>) {
         if let Some(key) = self.key_of(message) {
-            stun::write_error(reply, &message.transaction, FORBIDDEN, "Forbidden", key);
+            stun::write_error(reply, &message.transaction, FORBIDDEN, "Forbidden", &key);
         }
     }
 
@@ -171,28 +183,30 @@ impl Ice {
     }
 
     /// The key of an authentic request.
-    fn key_of(&self, message: &Message<'_>) -> Option<&stun::Key> {
+    fn key_of(&self, message: &Message<'_>) -> Option<stun::Key> {
         let mut generations = [Some(&self.current), self.next.as_ref()].into_iter().flatten();
         let named = generations.find(|credentials| credentials.are_named_by(message))?;
-        (matches!(message.class, Class::Request) && message.verify(&named.key)).then_some(&named.key)
+        let key = stun::Key::new(&named.pwd);
+        (matches!(message.class, Class::Request) && message.verify(&key)).then_some(key)
     }
 
     /// A nomination with the credentials of a restart ends the time of the old ones. Returns our old name fragment.
     fn complete_restart(&mut self, message: &Message<'_>) -> Option<String> {
         let next = self.next.take_if(|next| message.use_candidate && next.are_named_by(message))?;
-        Some(std::mem::replace(&mut self.current, next).ufrag)
+        Some(std::mem::replace(&mut self.current, next).ufrag.into())
     }
 
     fn is_replay(&mut self, transaction: &[u8; 12], from: SocketAddr) -> bool {
-        // The transaction id is 96 random bits of the client; 64 of them tell its checks apart.
-        let id = transaction.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        if let Some((_, origin)) = self.seen.iter().find(|(seen, _)| *seen == id) {
-            return *origin != from;
+        // The password makes these hashes unpredictable: nobody finds an address that passes for another.
+        let id = self.current.hash(transaction);
+        let origin = self.current.hash(&from);
+        if let Some((_, known)) = self.seen.iter().find(|(seen, _)| *seen == id) {
+            return *known != origin;
         }
         if self.seen.len() == MAX_SEEN {
             self.seen.pop_front();
         }
-        self.seen.push_back((id, from));
+        self.seen.push_back((id, origin));
         false
     }
 

@@ -174,10 +174,27 @@ impl RtpOpener {
     }
 }
 
-/// Protects RTCP of one session.
+/// Protects RTCP of one session: a packet every two seconds, so the big part of its state is made when it is needed.
 pub struct RtcpSealer {
-    cipher: Cipher,
+    keys: Keys,
     index: u32,
+}
+
+/// The keys of one direction, as small as they can be kept.
+enum Keys {
+    Gcm { key: [u8; KEY_LEN], salt: [u8; 12] },
+    Cm(Box<Cm>),
+}
+
+impl Keys {
+    fn for_rtcp(master: &Master) -> Result<Self, SrtpError> {
+        Ok(match master.profile {
+            Profile::AesGcm => {
+                Self::Gcm { key: derive(master, LABEL_RTCP_KEY)?, salt: derive(master, LABEL_RTCP_SALT)? }
+            }
+            Profile::AesCm => Self::Cm(Box::new(Cm::for_rtcp(master)?)),
+        })
+    }
 }
 
 impl RtcpSealer {
@@ -185,7 +202,7 @@ impl RtcpSealer {
     /// # Errors
     /// `Key`, which exported material never causes.
     pub fn new(master: &Master) -> Result<Self, SrtpError> {
-        Ok(Self { cipher: Cipher::for_rtcp(master)?, index: 0 })
+        Ok(Self { keys: Keys::for_rtcp(master)?, index: 0 })
     }
 
     /// Protects the compound packet that is all of `buf` (RFC 3711 §3.4, RFC 7714 §9.2).
@@ -198,14 +215,15 @@ impl RtcpSealer {
         }
         let trailer = (ENCRYPTED | self.index).to_be_bytes();
         let (header, body) = buf.split_at_mut_checked(RTCP_HEADER).ok_or(SrtpError::Truncated)?;
-        match &self.cipher {
-            Cipher::Gcm(gcm) => {
+        match &self.keys {
+            Keys::Gcm { key, salt } => {
+                let gcm = Gcm::new(key, *salt)?;
                 let aad = rtcp_aad(header, trailer);
                 let tag = gcm.seal(gcm.rtcp_nonce(ssrc, self.index), &aad, body)?;
                 buf.extend_from_slice(tag.as_ref());
                 buf.extend_from_slice(&trailer);
             }
-            Cipher::Cm(cm) => {
+            Keys::Cm(cm) => {
                 cm.apply(ssrc, self.index.into(), body)?;
                 buf.extend_from_slice(&trailer);
                 let tag = hmac::sign(&cm.authentication, buf);
@@ -310,6 +328,10 @@ struct Cm {
 }
 
 impl Cm {
+    fn for_rtcp(master: &Master) -> Result<Self, SrtpError> {
+        Self::derive(master, LABEL_RTCP_KEY, LABEL_RTCP_AUTHENTICATION, LABEL_RTCP_SALT)
+    }
+
     fn derive(master: &Master, key: u8, authentication: u8, salt: u8) -> Result<Self, SrtpError> {
         let encryption: [u8; KEY_LEN] = derive(master, key)?;
         let authentication: [u8; HMAC_KEY_LEN] = derive(master, authentication)?;
@@ -345,9 +367,12 @@ struct Gcm {
 
 impl Gcm {
     fn derive(master: &Master, key_label: u8, salt_label: u8) -> Result<Self, SrtpError> {
-        let key: [u8; KEY_LEN] = derive(master, key_label)?;
-        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).map_err(|_| SrtpError::Key)?);
-        Ok(Self { key, salt: derive(master, salt_label)? })
+        Self::new(&derive(master, key_label)?, derive(master, salt_label)?)
+    }
+
+    fn new(key: &[u8; KEY_LEN], salt: [u8; 12]) -> Result<Self, SrtpError> {
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, key).map_err(|_| SrtpError::Key)?);
+        Ok(Self { key, salt })
     }
 
     /// RFC 7714 §8.1: 2 zero bytes, SSRC, rollover counter, sequence number; XOR salt.

@@ -56,7 +56,10 @@ pub(crate) fn viewer(number: usize, path: Path) -> Viewer {
     let material: Vec<u8> = (0..Profile::AesGcm.keying_material_len()).map(|b| (b ^ number) as u8).collect();
     let (ours, _) = masters(Profile::AesGcm, &material, false).unwrap();
     let sealer = RtpSealer::new(&ours).unwrap();
-    let egress = |kind| Egress::new(section(kind, number as u32), number as u16);
+    let egress = |kind| {
+        let mut section = section(kind, number as u32);
+        Some(Egress::new(section.sources.pop()?, Arc::new(section), number as u16))
+    };
     Viewer::new(number, path, sealer, egress(Kind::Audio), egress(Kind::Video))
 }
 

@@ -33,10 +33,10 @@ fn egress() -> Egress {
         formats: vec![format(100)],
         extensions: ExtensionIds { orientation: Some(5), ..ExtensionIds::default() },
         rids: Vec::new(),
-        sources: vec![crate::wire::sdp::Source { ssrc: 7, rtx: None }],
+        sources: Vec::new(),
         reduced_size_rtcp: false,
     };
-    Egress::new(section, 0x7ff0).expect("it has a source")
+    Egress::new(sdp::Source { ssrc: 7, rtx: None }, Arc::new(section), 0x7ff0)
 }
 
 fn source(id: u64, presentation: u64, layer: u8) -> Arc<Source> {

@@ -195,12 +195,13 @@ impl Worker {
         let sealer = RtpSealer::new(&agreed.ours)?;
         let path = self.sessions[key].peer.ice.selected().ok_or(DtlsError::Bounds)?;
         let (mut audio, mut video) = (None, None);
-        for section in sections {
+        for mut section in sections {
+            let Some(source) = section.sources.pop() else { continue };
             let egress = match section.kind {
                 Kind::Audio => &mut audio,
                 Kind::Video => &mut video,
             };
-            *egress = Egress::new(section, (self.randomness)() as u16);
+            *egress = Some(Egress::new(source, self.share(section), (self.randomness)() as u16));
         }
         let stream = self.sessions[key].stream;
         let at = self.streams[stream].add_viewer(Viewer::new(key, path, sealer, audio, video));
@@ -209,6 +210,19 @@ impl Worker {
         let layer = self.streams[stream].best_layer();
         self.want_keyframe(stream, layer, now);
         Ok(())
+    }
+
+    /// What was agreed, the same for all who agreed on the same. Viewers of one kind of browser do, but for our sources.
+    fn share(&mut self, section: Section) -> Arc<Section> {
+        if let Some(known) = self.agreed.iter().find(|known| ***known == section) {
+            return Arc::clone(known);
+        }
+        if self.agreed.len() >= MOST_AGREED {
+            self.agreed.pop_front();
+        }
+        let section = Arc::new(section);
+        self.agreed.push_back(Arc::clone(&section));
+        section
     }
 
     /// A packet of the presenter on this worker.
@@ -265,3 +279,5 @@ pub(super) struct Departure {
 
 /// Between two looks at the socket.
 const VIEWERS_PER_TURN: usize = 64;
+/// Kinds of browsers, in their versions, that come at one time.
+const MOST_AGREED: usize = 32;
