@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::How::{Ask, Forge, Wire};
+use super::How::{Ask, Forge, Reply as Alter, Wire};
 use super::proxy::Reply;
 use super::relay::Fate::{Elsewhere, Flood, Lose, Pass};
 use super::{Group, Mutant, When};
@@ -13,6 +13,9 @@ use crate::stun::PRIORITY;
 pub(super) const GROUPS: &[Group] = &[
     Group { name: "ice", when: When::Live, mutants: ICE },
     Group { name: "media", when: When::Live, mutants: MEDIA },
+    Group { name: "consent", when: When::Live, mutants: CONSENT },
+    Group { name: "rtp", when: When::Live, mutants: RTP },
+    Group { name: "feedback", when: When::Presenting, mutants: FEEDBACK },
     Group { name: "own presenter", when: When::Own, mutants: OWN },
 ];
 
@@ -148,8 +151,109 @@ fn swap_back(offer: &str) -> String {
     offer.split_inclusive('\n').map(line).collect()
 }
 
-const OWN: &[Mutant] = &[Mutant::new(
-    "never has a presenter",
-    &["WHEP-4.2.8-02"],
-    Forge(|q| (q.is("POST") && q.side == Some(Side::Whep)).then(|| Reply::status(409))),
-)];
+const CONSENT: &[Mutant] = &[
+    Mutant::new(
+        "stays with the first address",
+        &["ICE-05", "ICE-13"],
+        Wire(|p| if p.is_media() && p.path > 0 { Lose } else { Pass }),
+    )
+    .alone(),
+    Mutant::new(
+        "ends in silence",
+        &["ICE-11"],
+        Wire(|p| {
+            let told = p.dtls() == Some(21) || p.stun.as_ref().is_some_and(crate::stun::Message::is_error);
+            if told && !p.to_server { Lose } else { Pass }
+        }),
+    ),
+    Mutant::new(
+        "a restart stops the media",
+        &["W-4.3.3-06"],
+        Wire(|p| if p.is_media() && p.age > Duration::from_millis(1500) { Lose } else { Pass }),
+    )
+    .alone(),
+];
+
+const RTP: &[Mutant] = &[
+    Mutant::new(
+        "sends no RTCP",
+        &["RTP-06", "WHEP-PLAY-05"],
+        Wire(|p| if !p.to_server && p.is_rtcp() { Lose } else { Pass }),
+    ),
+    Mutant::new(
+        "no handshake",
+        &["SEC-07", "RTP-14"],
+        Wire(|p| if p.dtls().is_some() && !p.to_server { Lose } else { Pass }),
+    )
+    .alone(),
+    Mutant::new(
+        "hexadecimal in capitals only",
+        &["DTLS-SDP-03"],
+        Forge(|q| q.text().contains("SHA-256 ").then(|| Reply::status(400))),
+    ),
+    Mutant::new(
+        "sessions are numbered",
+        &["SEC-02"],
+        Alter(|_, r| {
+            if r.is_created() {
+                r.set("location", "/session/1");
+            }
+        }),
+    )
+    .alone(),
+    Mutant::new(
+        "takes any name",
+        &["SEC-13"],
+        Forge(|q| (q.method == "POST" && q.path.contains("%0")).then(|| Reply::status(201))),
+    ),
+    Mutant::new(
+        "chokes on many candidates",
+        &["SEC-11"],
+        Forge(|q| (q.text().matches("a=candidate").count() > 100).then(|| Reply::status(500))),
+    ),
+    Mutant::new("chokes on cryptex", &["RTP-08"], Forge(|q| q.text().contains("cryptex").then(|| Reply::status(400)))),
+    Mutant::new(
+        "TCP before UDP",
+        &["ICE-SDP-08"],
+        Alter(|_, r| {
+            if r.is_created() {
+                let tcp = "a=candidate:9 1 tcp 4294967295 127.0.0.1 9 typ host tcptype active\r\n";
+                r.rewrite(|text| text.replacen("a=candidate:", &format!("{tcp}a=candidate:"), 1));
+            }
+        }),
+    ),
+];
+
+const FEEDBACK: &[Mutant] = &[
+    Mutant::new(
+        "sends no RTCP",
+        &["W-4.6.1-01", "RTP-04"],
+        Wire(|p| if !p.to_server && p.is_rtcp() { Lose } else { Pass }),
+    ),
+    Mutant::new(
+        "RID extension under another id",
+        &["WHIP-4.8-04"],
+        Alter(|_, r| {
+            r.replace(
+                "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp",
+                "a=extmap:12 urn:ietf:params:rtp-hdrext:sdes:rtp",
+            );
+        }),
+    ),
+    Mutant::new("two layers of three", &["WHIP-4.8-07"], Alter(|_, r| r.replace("recv 0;1;2", "recv 0;1"))),
+];
+
+/// Loses what presenters send beyond sound.
+const NO_PICTURE: super::How = Wire(|p| {
+    let long = p.octets.len() > 400;
+    if p.to_server && p.is_rtp() && long { Lose } else { Pass }
+});
+
+const OWN: &[Mutant] = &[
+    Mutant::new(
+        "never has a presenter",
+        &["WHEP-4.2.8-02"],
+        Forge(|q| (q.is("POST") && q.side == Some(Side::Whep)).then(|| Reply::status(409))),
+    ),
+    Mutant::new("passes on no picture", &["RTP-01", "RTP-09"], NO_PICTURE).alone(),
+];

@@ -33,6 +33,8 @@ pub(super) struct Passing {
     pub(super) stun: Option<Message>,
     /// True on the way to the server.
     pub(super) to_server: bool,
+    /// How many other addresses came to this relay before this one.
+    pub(super) path: usize,
     /// Since the first datagram of this client.
     pub(super) age: Duration,
     /// How many datagrams went this way before, counted by first octet class.
@@ -205,6 +207,7 @@ struct Path {
     client: SocketAddr,
     /// What the server sees the client as.
     back: UdpSocket,
+    place: usize,
     began: Instant,
     /// The server's ufrag that the client last used.
     ufrag: Mutex<String>,
@@ -223,7 +226,7 @@ impl Relay {
                 continue;
             };
             if !paths.contains_key(&client) && paths.len() < MOST_CLIENTS {
-                if let Some(path) = relay.open(client).await {
+                if let Some(path) = relay.open(client, paths.len()).await {
                     paths.insert(client, path);
                 }
             }
@@ -234,13 +237,19 @@ impl Relay {
     }
 
     /// A socket of its own for a client, and a task that listens there.
-    async fn open(self: &Arc<Self>, client: SocketAddr) -> Option<Arc<Path>> {
+    async fn open(self: &Arc<Self>, client: SocketAddr, place: usize) -> Option<Arc<Path>> {
         let any: IpAddr = self.server.ip();
         let any = if any.is_loopback() { any } else { IpAddr::from([0; 4]) };
         let back = UdpSocket::bind((any, 0)).await.ok()?;
         back.connect(self.server).await.ok()?;
-        let path =
-            Arc::new(Path { client, back, began: Instant::now(), ufrag: Mutex::default(), counts: Mutex::default() });
+        let path = Arc::new(Path {
+            client,
+            back,
+            place,
+            began: Instant::now(),
+            ufrag: Mutex::default(),
+            counts: Mutex::default(),
+        });
         let (relay, listening) = (self.clone(), path.clone());
         tokio::spawn(async move {
             let mut buffer = vec![0; 2048];
@@ -259,6 +268,7 @@ impl Relay {
             octets: octets.to_vec(),
             stun: Message::parse(octets),
             to_server,
+            path: path.place,
             age: path.began.elapsed(),
             number: 0,
             altered: false,
