@@ -15,7 +15,7 @@ use tribune::publish::{self, PublishError};
 use tribune::watch::{self, WatchError};
 
 /// Sessions are made on the threads of HTTP and end on those of media, which glibc's allocator answers with fragments:
-/// with this one a join costs a fifth less, a viewer a fifth less memory, and most of it goes back when a crowd leaves.
+/// with this one a join costs about a fifth less.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
