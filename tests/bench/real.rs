@@ -49,29 +49,35 @@ pub(crate) fn delay(is_quick: bool) {
 
 /// What joins cost, and what they do to the others.
 pub(crate) fn joins(is_quick: bool) {
+    let pace = ["--joins-per-second", "300", "--parallel", "64"];
+    let joining = if is_quick { 500 } else { 1500 };
+    let long = Duration::from_secs(60);
+
+    // Nobody presents, so joining is all that there is to do.
+    let server = Server::start();
+    let before = server.read();
+    let load = server.watch(joining, 1, &pace);
+    server.wait_for(joining, long);
+    let after = server.read();
+    let joined = after.grown(&before, CONNECTED);
+    let nanos = after.cpu_since(&before).as_nanos() as f64 / joined;
+    let rate = joined / after.time_since(&before).as_secs_f64();
+    Row::cpu("join: HTTP, checks, handshake", "join", nanos).note(format!("{joined} joins at {rate:.0}/s")).show();
+    drop(load);
+    drop(server);
+
     let server = Server::start();
     let _presenter = server.present();
     let _watching = server.watch(100, 3600, &[]);
     server.wait_for(101, PATIENCE);
     let (before, after) = window(&server, is_quick);
-    let (quiet_cpu, quiet) = (share(&before, &after), after.delay(&before, "delta", 99.0));
-
+    let quiet = after.delay(&before, "delta", 99.0);
     let before = server.read();
-    let joining = server.watch(1500, 0, &["--joins-per-second", "300", "--parallel", "64"]);
-    server.wait_for(101 + 1500, Duration::from_secs(15));
-    let after = server.read();
-    let joined = after.grown(&before, CONNECTED);
-    let seconds = after.time_since(&before).as_secs_f64();
-    // What is forwarded to those who have joined is not what joining costs.
-    let forwarded = after.grown(&before, OUT) - 100.0 * RATE * seconds;
-    let per_packet = quiet_cpu / (100.0 * RATE);
-    let cpu = after.cpu_since(&before).as_secs_f64() - quiet_cpu * seconds - forwarded.max(0.0) * per_packet;
-    Row::cpu("join: HTTP, checks, handshake", "join", cpu * 1e9 / joined)
-        .note(format!("{joined} joins at {:.0}/s", joined / seconds))
-        .show();
-    let p99 = after.delay(&before, "delta", 99.0);
+    let load = server.watch(joining, 1, &pace);
+    server.wait_for(101 + joining, long);
+    let p99 = server.read().delay(&before, "delta", 99.0);
     Row::new("delay of others while they join, p99", p99, "ms").note(format!("{quiet:.2} ms before")).show();
-    drop(joining);
+    drop(load);
 }
 
 /// What a viewer takes of memory.
@@ -151,7 +157,5 @@ const SENT: &str = "tribune_media_datagrams_total{direction=\"out\"}";
 const SENDS: &str = "tribune_media_sends_total";
 const CUTS: &str = "tribune_viewer_cuts_total{reason=\"late\"}";
 const CONNECTED: &str = "tribune_handshakes_total{result=\"connected\"}";
-/// Packets of the presenter in a second.
-const RATE: f64 = 322.0;
 const SETTLE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -30,7 +30,7 @@ impl Server {
         std::fs::create_dir_all(&dir).unwrap();
         let config = format!(
             "[http]\nlisten = \"{address}\"\nmax_connections_per_address = 4096\n\n[media]\nlisten = \"{address}\"\n\
-             workers = 1\nmax_sessions = 20000\n\n[state]\ndir = \"{}\"\n\n[log]\nlevel = \"error\"\n\n\
+             workers = 1\nmax_sessions = 20000\n\n[streams]\nidle = \"wait\"\n\n[state]\ndir = \"{}\"\n\n[log]\nlevel = \"error\"\n\n\
              [[tokens]]\ntoken = \"{TOKEN}\"\nstream = \"bench\"\nright = \"publish\"\n",
             dir.display()
         );
