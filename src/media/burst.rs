@@ -31,12 +31,20 @@ pub struct Bursts {
 }
 
 impl Bursts {
-    /// Takes in a packet. False when too many had gathered and those were dropped.
+    /// Takes in a packet. False when too many had gathered and their pictures were dropped.
     pub fn take(&mut self, packet: Arc<Packet>, now: Instant) -> bool {
         let has_room = self.gathered.len() < MAX_GATHERED;
         if !has_room {
-            self.gathered.drain(..self.settled);
-            self.settled = 0;
+            // Sound is little and goes on, as long as it is little.
+            let keeps_sound = self.gathered.iter().filter(|p| p.source.kind == Kind::Audio).count() < MAX_GATHERED / 2;
+            let before = self.gathered.len();
+            let mut rest = self.settled;
+            self.gathered.retain(|p| {
+                let is_settled = rest > 0;
+                rest = rest.saturating_sub(1);
+                !is_settled || (keeps_sound && p.source.kind == Kind::Audio)
+            });
+            self.settled -= before - self.gathered.len();
         }
         self.waiting_since.get_or_insert(now);
         let waiting = self.gathered.len() + 1 - self.settled;
