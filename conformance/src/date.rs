@@ -9,7 +9,7 @@ pub(crate) fn seconds(text: &str) -> Option<i64> {
     if weekday.len() != 4 || !weekday.ends_with(',') || day.len() != 2 || year.len() != 4 {
         return None;
     }
-    let month = MONTHS.iter().position(|name| name == month)? as i64 + 1;
+    let month = i64::try_from(MONTHS.iter().position(|name| name == month)?).ok()? + 1;
     let (day, year): (i64, i64) = (day.parse().ok()?, year.parse().ok()?);
     let clock: Vec<i64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     let [hour, minute, second] = clock.as_slice() else {

@@ -289,10 +289,9 @@ impl Location {
             Self::SlashOrAbsolute if location.starts_with('/') || location.contains("://") => {
                 configured.resolve(location).ok()
             }
-            Self::SlashOrAbsolute => None,
             Self::ContainsHttp if location.contains("http") => Url::parse(location).ok(),
             Self::ContainsHttp if location.starts_with('/') => Some(configured.with_path(location)),
-            Self::ContainsHttp => None,
+            Self::SlashOrAbsolute | Self::ContainsHttp => None,
         }
     }
 }

@@ -126,7 +126,7 @@ async fn valid_until(cx: &Context, side: Side) -> Done {
     let until = quoted.and_then(date::seconds);
     // The server's own clock, when it tells the time; else ours.
     let told = pending.exchange.response.header("date").and_then(date::seconds);
-    let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+    let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());
     let good = until.is_some_and(|until| until > told.unwrap_or(ours));
     Ok(Outcome::judge(good, "a quoted HTTP-date in the future", value).by(&pending.exchange))
 }

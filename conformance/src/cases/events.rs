@@ -227,7 +227,7 @@ async fn no_token_needed(cx: &Context, side: Side) -> Done {
 
 async fn form_of_messages(cx: &Context, side: Side) -> Done {
     let (channel, _live) = watching(cx, side).await?;
-    let mut stream = channel.listen(cx, "[]").await?;
+    let mut stream = channel.listen(cx, "[\"active\"]").await?;
     let mut complaints = Vec::new();
     let mut seen = Vec::new();
     let deadline = Instant::now() + SOON;
