@@ -14,11 +14,12 @@ use super::clock::{Sync, WallClock};
 use super::gate::Gate;
 use super::packet::{Packet, Source};
 use crate::peer::srtp::{RtpOpener, SrtpError};
+use crate::wire::dependency::{self, Structure};
 use crate::wire::descriptor::Descriptor;
 use crate::wire::keyframe::starts_keyframe;
 use crate::wire::rtcp::{Arrivals, Losses, Statistics};
 use crate::wire::rtp::{self, Header};
-use crate::wire::sdp::{Kind, Section};
+use crate::wire::sdp::{Codec, Kind, Section};
 use crate::wire::seq::Extender;
 
 /// The receiving side of a presenter's session.
@@ -59,6 +60,8 @@ struct Lane {
     losses: Losses,
     round_trip: RoundTrip,
     padding: Padding,
+    /// Layers of AV1.
+    structure: Option<Box<Structure>>,
     gate: Gate,
     sync: Option<Sync>,
     packets: u64,
@@ -196,6 +199,8 @@ impl Ingress {
             (section.formats.iter()).find(|f| f.payload_type == header.payload_type).ok_or(Dropped::Unknown)?;
         let (kind, codec) = (section.kind, format.codec);
         let orientation = section.extensions.orientation;
+        let dependency = section.extensions.dependency_descriptor;
+        let dependency = dependency.and_then(|id| header.extensions(plain).find(|(i, _)| *i == id)).map(|(_, v)| v);
 
         let lane = &mut self.lanes[at];
         let newest = lane.extender.newest();
@@ -241,6 +246,10 @@ impl Ingress {
         let orientation = orientation.and_then(|id| {
             header.extensions(plain).find(|(i, _)| *i == id).and_then(|(_, value)| value.first().copied())
         });
+        let descriptor = match dependency {
+            Some(extension) if codec == Codec::Av1 => dependency::read(extension, &mut lane.structure),
+            _ => Descriptor::parse(codec, payload, header.marker),
+        };
         let packet = Packet {
             source,
             seq: lane.padding.closed(seq).ok_or(Dropped::Unknown)?,
@@ -249,7 +258,7 @@ impl Ingress {
             keyframe,
             received_at: arrived,
             captured: lane.sync.map(|sync| sync.ntp_at(header.timestamp, format.clock_rate)),
-            descriptor: Descriptor::parse(codec, payload, header.marker),
+            descriptor,
             orientation,
             padding: super::packet::Padding::default(),
             payload: Bytes::copy_from_slice(payload),
@@ -295,6 +304,7 @@ impl Ingress {
             losses,
             round_trip,
             padding: Padding::default(),
+            structure: None,
             gate: Gate::default(),
             sync: None,
             packets: 0,

@@ -1,5 +1,6 @@
 //! Bytes ↔ values. Pure: no socket, clock, random source or global.
 
+pub mod dependency;
 pub mod descriptor;
 pub mod keyframe;
 pub mod picture;
