@@ -152,6 +152,11 @@ impl Bandwidth {
             let spent = queue.spent(arrival.wrapping_sub(slot.at), now);
             window.queue = Some(window.queue.map_or(spent, |least| least.min(spent)));
         });
+        // A probe must end before the queue that it makes overflows.
+        let is_filling = window.queue.is_some_and(|queue| queue > PROBE_LIMIT);
+        if is_filling && matches!(self.probe, Probe::Running { .. }) {
+            self.fail(now);
+        }
     }
 
     /// The viewer tells how much it lost of late, in 1/256.
@@ -183,9 +188,7 @@ impl Bandwidth {
                     Verdict::Up
                 }
                 Some(false) => {
-                    self.failures += 1;
-                    self.settled_at = now + SETTLE;
-                    self.probe = Probe::Waiting(now + self.pause());
+                    self.fail(now);
                     Verdict::Stay
                 }
             };
@@ -229,6 +232,13 @@ impl Bandwidth {
         if let Probe::Running { credit, .. } = &mut self.probe {
             *credit = credit.saturating_sub(bytes as u64);
         }
+    }
+
+    /// There is no room.
+    fn fail(&mut self, now: Instant) {
+        self.failures += 1;
+        self.settled_at = now + SETTLE;
+        self.probe = Probe::Waiting(now + self.pause());
     }
 
     fn begin_probe(&mut self, cost: u64, next: u64, now: Instant) {
@@ -347,12 +357,14 @@ const WINDOWS: usize = 5;
 const WINDOW: Duration = Duration::from_millis(125);
 /// A queue that holds every packet of half a second for longer does not drain: 60 ms, in ticks of 250 µs.
 const QUEUE_LIMIT: i32 = 240;
+/// No packet of the newest window waited less while a probe runs: 100 ms.
+const PROBE_LIMIT: i32 = 400;
 /// Packets of which a share says something.
 const FEW: u32 = 10;
 /// Half of what the least delay is taken from: clocks drift.
 const EPOCH: Duration = Duration::from_secs(30);
 /// A change needs its key frame, and the queue some time to drain.
-const SETTLE: Duration = Duration::from_millis(1200);
+const SETTLE: Duration = Duration::from_millis(1500);
 const FIRST_PROBE: Duration = Duration::from_secs(2);
 /// How long a probe takes when all goes well, and at most.
 const PROBE: Duration = Duration::from_millis(750);

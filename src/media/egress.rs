@@ -44,6 +44,8 @@ pub struct Egress {
     /// The layers of an encoding that this viewer should get; followed where the coding allows.
     pub scale: Scale,
     thin: Option<Box<Thin>>,
+    /// Nothing more of this layer until the wanted one begins, or until then: the way is to drain.
+    pub held_until: Option<Instant>,
     /// What is known of the way to this viewer; only where there are layers to choose from.
     pub bandwidth: Option<Box<Bandwidth>>,
     rtx: Option<Rtx>,
@@ -115,6 +117,7 @@ impl Egress {
             last_base: 0,
             scale: Scale::ALL,
             thin: None,
+            held_until: None,
             bandwidth: None,
             rtx: source.rtx.map(|ssrc| Rtx { ssrc, seq: u64::from(first_seq.rotate_left(7) & 0x7fff) }),
             section,
@@ -127,6 +130,9 @@ impl Egress {
             Some(run) if run.source == packet.source.id && !self.is_cut => *run,
             _ => self.begin(packet)?,
         };
+        if self.held_until.is_some_and(|until| packet.received_at < until) {
+            return None;
+        }
         if self.thin.is_some() || self.scale != Scale::ALL {
             return self.admit_some(packet, run);
         }
@@ -182,6 +188,12 @@ impl Egress {
     pub fn trace(&self, seq: u16) -> Option<(u64, u8, u64)> {
         let (stretch, seq) = self.stretch_of(seq)?;
         Some((stretch.source, stretch.layer, seq.wrapping_sub(stretch.seq_shift)))
+    }
+
+    /// A narrow way has no room for what a key frame of the wanted layer has replaced or will replace.
+    pub fn is_worth_resending(&self, source: u64) -> bool {
+        let is_limited = self.bandwidth.as_ref().is_some_and(|bandwidth| bandwidth.limit.is_some());
+        !is_limited || (self.held_until.is_none() && self.run.as_ref().is_some_and(|run| run.source == source))
     }
 
     /// Sends a packet again: as a retransmission of its own numbering (RFC 4588) where agreed, else byte-identical.
@@ -317,6 +329,7 @@ impl Egress {
         };
         self.is_cut = false;
         self.thin = None;
+        self.held_until = None;
         self.follow(stretch, MAX_PAST);
         Some(stretch)
     }
@@ -505,3 +518,5 @@ const ONE_FRAME: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thin_tests;

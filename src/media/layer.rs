@@ -101,6 +101,8 @@ pub struct Rung {
     pub is_whole: bool,
     /// Bits per second of payload.
     pub cost: u64,
+    /// The most that it cost in the last seconds.
+    pub peak: u64,
     /// Width and height in pixels, when known.
     pub size: Option<(u16, u16)>,
 }
@@ -218,7 +220,7 @@ pub fn pick(
     }
     let own = allowed.get(at)?;
     let next = allowed.get(at + 1);
-    match bandwidth.judge(own.cost, next.map(|rung| rung.cost), now) {
+    match bandwidth.judge(own.cost, next.map(|rung| rung.peak), now) {
         Verdict::Up => next.map(|rung| (*rung, Reason::Room)),
         Verdict::Down(limit) if at > 0 => {
             let below = allowed.get(..at).unwrap_or_default();

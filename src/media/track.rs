@@ -39,6 +39,8 @@ struct Meter {
     bytes: [[u32; LAYERS]; LAYERS],
     /// Bits per second.
     rates: [[u64; LAYERS]; LAYERS],
+    /// The most of it in the last seconds.
+    peaks: [[u64; LAYERS]; LAYERS],
     /// Intervals measured.
     rounds: u64,
     /// Layers seen: one bit for each temporal one, by spatial one; none when packets do not tell.
@@ -230,6 +232,9 @@ impl Meter {
             let measured = u64::from(std::mem::take(bytes)) * 8_000_000 / (elapsed.as_micros() as u64).max(1);
             *rate = (*rate * (weight - 1) + measured) / weight;
         }
+        for (peak, rate) in self.peaks.as_flattened_mut().iter_mut().zip(self.rates.as_flattened()) {
+            *peak = (*peak - *peak / PEAK_DECAY).max(*rate);
+        }
     }
 
     /// Packets say which layer they are of.
@@ -244,13 +249,16 @@ impl Meter {
         let temporals = seen.iter().map(|s| s.checked_ilog2().unwrap_or(0)).max().unwrap_or(0) as usize;
         for spatial in 0..=spatials {
             for temporal in 0..=temporals {
-                let cost = self.rates[..=spatial].iter().flat_map(|rates| &rates[..=temporal]).sum();
+                let sum = |rates: &[[u64; LAYERS]; LAYERS]| {
+                    rates[..=spatial].iter().flat_map(|rates| &rates[..=temporal]).sum()
+                };
                 out.push(Rung {
                     layer,
                     spatial: spatial as u8,
                     temporal: temporal as u8,
                     is_whole: (spatial, temporal) == (spatials, temporals),
-                    cost,
+                    cost: sum(&self.rates),
+                    peak: sum(&self.peaks),
                     size: sizes[spatial],
                 });
             }
@@ -266,8 +274,10 @@ const VIDEO_RING: usize = 1024;
 const AUDIO_RING: usize = 256;
 const MEASURE_INTERVAL: Duration = Duration::from_millis(200);
 /// A layer of which nothing has come for so long while others went on is not sent any more.
-const STALE: Duration = Duration::from_millis(600);
+const STALE: Duration = Duration::from_millis(400);
 /// Intervals that a rate is smoothed over: about a second and a half.
 const SMOOTHED: u64 = 8;
+/// A peak is half forgotten after some nine seconds.
+const PEAK_DECAY: u64 = 64;
 /// Spatial layers, and temporal ones: as many as browsers send, and one more.
 const LAYERS: usize = picture::LAYERS;

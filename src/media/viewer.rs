@@ -122,6 +122,9 @@ impl Viewer {
             let Some((source, layer, number)) = egress.trace(seq) else {
                 continue;
             };
+            if !egress.is_worth_resending(source) {
+                continue;
+            }
             let Some(packet) = tracks[kind as usize].packet(layer, source, number) else {
                 continue;
             };

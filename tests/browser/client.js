@@ -8,13 +8,13 @@ window.client = (() => {
 
   /**
    * Presents the browser's (fake) camera and microphone. Resolves when connected. `encodings`: simulcast, as
-   * RTCRtpEncodingParameters.
+   * RTCRtpEncodingParameters. `busy`: instead of the camera pictures that take all the bits that an encoder may spend.
    */
-  async function publish({ url, token, codec, encodings, width = 640, height = 360 }) {
+  async function publish({ url, token, codec, encodings, busy, width = 640, height = 360 }) {
     const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width, height, frameRate: 30 } });
     peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     const [audio] = media.getAudioTracks();
-    const [video] = media.getVideoTracks();
+    const [video] = (busy ? busyPictures(width, height) : media).getVideoTracks();
     peer.addTransceiver(audio, { direction: 'sendonly', streams: [media] });
     const simulcast = encodings ? { sendEncodings: encodings } : {};
     prefer(peer.addTransceiver(video, { direction: 'sendonly', streams: [media], ...simulcast }), codec);
@@ -54,6 +54,20 @@ window.client = (() => {
     const taken = await fetch(session, { method: 'PATCH', headers, body: peer.localDescription.sdp });
     await settled('connectionstatechange', 15000, () => peer.connectionState === 'connected');
     return [refused.status, taken.status];
+  }
+
+  /** Random blocks, 15 times a second. */
+  function busyPictures(width, height) {
+    const canvas = document.createElement('canvas');
+    Object.assign(canvas, { width, height });
+    const pen = canvas.getContext('2d');
+    setInterval(() => {
+      for (let block = 0; block < 300; block += 1) {
+        pen.fillStyle = `hsl(${360 * Math.random()} 80% ${100 * Math.random()}%)`;
+        pen.fillRect(width * Math.random(), height * Math.random(), 24, 24);
+      }
+    }, 1000 / 15);
+    return canvas.captureStream(15);
   }
 
   /** Ends the session by its URL and resolves to the status. */

@@ -39,8 +39,12 @@
       const found = { connection: peer?.connectionState ?? 'none' };
       const report = await peer?.getStats();
       for (const entry of report?.values() ?? []) {
-        if (entry.type === 'transport') found.srtpCipher = entry.srtpCipher;
+        if (entry.type === 'transport') {
+          found.srtpCipher = entry.srtpCipher;
+          found.port = report.get(report.get(entry.selectedCandidatePairId)?.localCandidateId)?.port;
+        }
         if (entry.type !== 'inbound-rtp' && entry.type !== 'outbound-rtp') continue;
+        if (entry.rid) (found.layers ??= {})[entry.rid] = { bytes: entry.bytesSent, frames: entry.framesSent, height: entry.frameHeight };
         found[entry.kind] = { ...entry, codec: report.get(entry.codecId)?.mimeType };
       }
       const pair = report?.get([...report.values()].find((entry) => entry.type === 'transport')?.selectedCandidatePairId);

@@ -10,6 +10,7 @@ const CASES = {
   'chromium-h264': { module: '../browser/round-trip.mjs', options: { codec: 'video/H264' }, seconds: 60, needs: ['chromium'] },
   'chromium-av1': { module: '../browser/round-trip.mjs', options: { codec: 'video/AV1' }, seconds: 60, needs: ['chromium'] },
   'firefox-vp8': { module: '../browser/round-trip.mjs', options: { browser: 'firefox', codec: 'video/VP8' }, seconds: 90, needs: ['firefox', 'netns'] },
+  layers: { module: '../browser/layers.mjs', seconds: 120, needs: ['chromium', 'netns'] },
   'handshake-loss': { module: '../browser/handshake-loss.mjs', seconds: 120, needs: ['chromium', 'firefox', 'ffmpeg', 'netns'] },
   pages: { module: '../browser/pages.mjs', seconds: 75, needs: ['chromium'] },
   'counter-offer': { module: '../browser/counter-offer.mjs', seconds: 60, needs: ['chromium'] },

@@ -25,7 +25,7 @@ fn format(payload_type: u8) -> Format {
 }
 
 /// A viewer's video without retransmissions of their own numbering.
-fn egress() -> Egress {
+pub(super) fn egress() -> Egress {
     let section = Section {
         index: 0,
         mid: "0".into(),
@@ -39,7 +39,7 @@ fn egress() -> Egress {
     Egress::new(sdp::Source { ssrc: 7, rtx: None }, Arc::new(section), 0x7ff0)
 }
 
-fn source(id: u64, presentation: u64, layer: u8) -> Arc<Source> {
+pub(super) fn source(id: u64, presentation: u64, layer: u8) -> Arc<Source> {
     Arc::new(Source { id, presentation, kind: Kind::Video, layer, rid: None, format: format(96) })
 }
 

@@ -1,6 +1,6 @@
 //! Which layers the viewers of a stream get.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Stream;
 use crate::media::bandwidth::Bandwidth;
@@ -63,6 +63,10 @@ impl Stream {
         let has_chosen = std::mem::take(&mut viewer.has_chosen);
         let (rung, reason) = layer::pick(&allowed, viewer.choice.is_by_hand(), current, bandwidth, now)?;
         bandwidth.switched(now);
+        if reason == Reason::Congestion {
+            // What comes now is lost or late, and so would be the key frame behind it.
+            video.held_until = Some(now + HOLD);
+        }
         (video.wanted, video.scale) = (rung.layer, rung.scale());
         Some(if has_chosen { Reason::Hand } else { reason })
     }
@@ -83,3 +87,6 @@ impl Stream {
         }
     }
 }
+
+/// A presenter that is asked sends a key frame sooner.
+const HOLD: Duration = Duration::from_millis(800);

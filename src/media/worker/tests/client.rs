@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -11,7 +11,7 @@ use crate::media::{Role, SessionId};
 use crate::peer::dtls::{Agreed, Handshake, Identity, Progress};
 use crate::peer::srtp::{RtcpOpener, RtcpSealer, RtpOpener, RtpSealer};
 use crate::wire::Protocol;
-use crate::wire::rtcp;
+use crate::wire::rtcp::{self, Arrivals};
 use crate::wire::rtp::Header;
 use crate::wire::sdp::{DtlsRole, ExtensionIds, Fingerprint, IceCredentials, Kind, Negotiated, Section, Source};
 use crate::wire::stun::{self, Check, Class, Message};
@@ -32,7 +32,13 @@ pub(super) struct Client {
     /// A presenter whose first frame follows its last handshake datagram at once.
     pub(super) eager: bool,
     pub(super) transport_cc: u16,
+    /// What a viewer will tell of the transport's numbers.
+    arrivals: Arrivals,
+    tell_at: Option<Instant>,
+    epoch: Instant,
     pub(super) tagged: u32,
+    /// Packets that came with a number of the transport.
+    pub(super) numbered: usize,
     pub(super) seen: Vec<Seen>,
     /// SRTP datagrams as they came, also those that did not open.
     pub(super) raw: Vec<Vec<u8>>,
@@ -108,7 +114,11 @@ impl Client {
             repairs: false,
             eager: false,
             transport_cc: 65_500,
+            arrivals: Arrivals::new(number as u32 + 1),
+            tell_at: None,
+            epoch: now,
             tagged: 0,
+            numbered: 0,
             seen: Vec::new(),
             raw: Vec::new(),
             reports: Vec::new(),
@@ -193,6 +203,7 @@ impl Client {
                 let header = Header::parse(&bytes).expect("the server writes RTP");
                 if let Some(end) = self.keys.as_mut().and_then(|k| k.rtp_in.open(&header, &mut bytes).ok()) {
                     self.note(&header, &bytes[header.len..end], now);
+                    self.note_arrival(&header, &bytes, now);
                 }
                 Vec::new()
             }
@@ -232,7 +243,8 @@ impl Client {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.handshake.as_ref().filter(|_| self.keys.is_none())?.next_timeout()
+        let handshake = self.handshake.as_ref().filter(|_| self.keys.is_none());
+        handshake.and_then(Handshake::next_timeout).into_iter().chain(self.tell_at).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<Vec<u8>> {
@@ -242,7 +254,14 @@ impl Client {
         {
             handshake.handle_timeout(now, &mut out);
         }
-        plain(out)
+        let mut told = plain(out);
+        if self.tell_at.is_some_and(|at| at <= now) {
+            self.tell_at = None;
+            let mut body = Vec::new();
+            self.arrivals.write(&mut body, 0);
+            told.push(self.seal_rtcp(|out| out.extend_from_slice(&body)));
+        }
+        told
     }
 
     /// Ids of the extensions of a section.
@@ -294,6 +313,18 @@ impl Client {
             payload: payload.to_vec(),
             tag,
         });
+    }
+
+    /// Feedback follows within 50 ms.
+    fn note_arrival(&mut self, header: &Header, bytes: &[u8], now: Instant) {
+        let ids = self.sections.iter().filter(|s| s.kind == Kind::Video).filter_map(|s| s.extensions.transport_cc);
+        let number = ids.flat_map(|id| header.extensions(bytes).find(|(i, _)| *i == id)).next();
+        if let Some(number) = number.and_then(|(_, value)| value.first_chunk::<2>()) {
+            let micros = now.duration_since(self.epoch).as_micros() as u64;
+            self.arrivals.record(u16::from_be_bytes(*number), micros);
+            self.numbered += 1;
+            self.tell_at.get_or_insert(now + Duration::from_millis(50));
+        }
     }
 
     fn dtls(&mut self, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {

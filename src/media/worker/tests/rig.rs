@@ -39,6 +39,8 @@ pub(super) struct Rig {
     pub(super) cursed: Option<SocketAddr>,
     /// Sends that the socket takes in one call before it is full.
     pub(super) room: Option<usize>,
+    /// Narrow ways to clients.
+    pub(super) narrow: BTreeMap<SocketAddr, Narrow>,
     counters: Vec<Arc<WorkerCounters>>,
     routes: BTreeMap<u64, Arc<Route>>,
     flights: BinaryHeap<Reverse<Flight>>,
@@ -55,6 +57,12 @@ pub(super) struct Weather {
     /// Late by up to 30 ms, so that others overtake.
     pub(super) late: u64,
     pub(super) delay: Duration,
+}
+
+/// A way that carries so many bits a second, and keeps 300 ms of them.
+pub(super) struct Narrow {
+    pub(super) rate: u64,
+    pub(super) busy_until: Instant,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +138,7 @@ impl Rig {
             weather: Weather::default(),
             cursed: None,
             room: None,
+            narrow: BTreeMap::new(),
             counters: counters.clone(),
             routes: BTreeMap::new(),
             flights: BinaryHeap::new(),
@@ -308,6 +317,15 @@ impl Rig {
         ends.first().copied()
     }
 
+    /// Makes the way to a client narrow, or wide again.
+    pub(super) fn throttle(&mut self, client: usize, rate: Option<u64>) {
+        let address = self.clients[client].address;
+        match rate {
+            Some(rate) => drop(self.narrow.insert(address, Narrow { rate, busy_until: self.now })),
+            None => drop(self.narrow.remove(&address)),
+        }
+    }
+
     /// Ends everything; nothing may be left.
     pub(super) fn finish(mut self) {
         self.weather = Weather::default();
@@ -367,11 +385,21 @@ impl Rig {
         if self.random.happens(weather.lost) {
             return;
         }
+        let mut queued = Duration::ZERO;
+        if let Some(narrow) = self.narrow.get_mut(&address).filter(|_| worker.is_none()) {
+            let start = narrow.busy_until.max(self.now);
+            if start - self.now > ms(300) {
+                return;
+            }
+            // With the headers of UDP and IP.
+            narrow.busy_until = start + Duration::from_micros((bytes.len() as u64 + 28) * 8_000_000 / narrow.rate);
+            queued = narrow.busy_until - self.now;
+        }
         let copies = if self.random.happens(weather.doubled) { 2 } else { 1 };
         for _ in 0..copies {
             let late = if self.random.happens(weather.late) { ms(self.random.next() % 30) } else { Duration::ZERO };
             self.launched += 1;
-            let at = self.now + weather.delay + late;
+            let at = self.now + weather.delay + late + queued;
             self.flights.push(Reverse(Flight { at, number: self.launched, worker, address, bytes: bytes.to_vec() }));
         }
     }
