@@ -38,9 +38,9 @@ pub struct Bandwidth {
 struct Sent {
     /// In ticks since `started`.
     at: u32,
+    /// Payload; 0 when its fate is known.
     bytes: u16,
     number: u16,
-    is_open: bool,
 }
 
 /// What was reported within 1/8 s.
@@ -125,7 +125,7 @@ impl Bandwidth {
         self.next = number.wrapping_add(1);
         let at = ticks(self.now.saturating_duration_since(self.started));
         let slot = &mut self.sent[usize::from(number) % MAX_SENT];
-        *slot = Sent { at, bytes: payload.min(usize::from(u16::MAX)) as u16, number, is_open: true };
+        *slot = Sent { at, bytes: payload.clamp(1, usize::from(u16::MAX)) as u16, number };
         number
     }
 
@@ -139,16 +139,17 @@ impl Bandwidth {
         };
         rtcp::read_transport_cc(body, |number, arrival| {
             let slot = &mut sent[usize::from(number) % MAX_SENT];
-            if slot.number != number || !slot.is_open {
+            let bytes = std::mem::take(&mut slot.bytes);
+            if slot.number != number || bytes == 0 {
+                slot.bytes = bytes;
                 return;
             }
-            slot.is_open = false;
             let Some(arrival) = arrival else {
                 window.lost += 1;
                 return;
             };
             window.arrived += 1;
-            window.bytes += u32::from(slot.bytes);
+            window.bytes += u32::from(bytes);
             let spent = queue.spent(arrival.wrapping_sub(slot.at), now);
             window.queue = Some(window.queue.map_or(spent, |least| least.min(spent)));
         });

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::block::Block;
 use self::thin::Thin;
 use super::bandwidth::Bandwidth;
 use super::layer::Scale;
@@ -15,6 +16,7 @@ use crate::peer::srtp::RtpSealer;
 use crate::wire::rtp;
 use crate::wire::sdp::{self, Kind, Section, pick_format};
 
+mod block;
 mod thin;
 
 /// One track towards one viewer.
@@ -280,7 +282,7 @@ impl Egress {
     pub fn awaits(&self, source: &Source) -> bool {
         self.section.kind == Kind::Video
             && source.layer == self.wanted
-            && self.run.as_ref().is_none_or(|run| run.source != source.id || self.is_cut)
+            && (self.run.as_ref().is_none_or(|run| run.source != source.id || self.is_cut) || self.lacks_spatial())
             && pick_format(&self.section, &source.format).is_some()
     }
 
@@ -417,31 +419,6 @@ impl Place {
     }
 }
 
-/// Header extensions of one packet, in the one-byte form, padded to 32 bits (RFC 8285 §4.2).
-#[derive(Default)]
-struct Block {
-    bytes: [u8; BLOCK],
-    len: usize,
-}
-
-impl Block {
-    /// Adds an element of at most two bytes; an id that the form cannot have is left out.
-    fn push(&mut self, id: u8, data: &[u8]) {
-        let end = self.len + 1 + data.len();
-        if let Some([head, rest @ ..]) = self.bytes.get_mut(self.len..end)
-            && (1..=14).contains(&id)
-        {
-            *head = id << 4 | (data.len() - 1) as u8;
-            rest.copy_from_slice(data);
-            self.len = end;
-        }
-    }
-
-    fn padded(&self) -> &[u8] {
-        &self.bytes[..self.len.next_multiple_of(4)]
-    }
-}
-
 fn ticks(elapsed: Duration, clock_rate: u32) -> u32 {
     (elapsed.as_nanos() * u128::from(clock_rate) / 1_000_000_000) as u32
 }
@@ -476,8 +453,7 @@ fn put(
 }
 
 fn sealed_len(block: &Block, payload: usize, sealer: &RtpSealer) -> usize {
-    let extensions = if block.len == 0 { 0 } else { BLOCK_HEADER + block.padded().len() };
-    FIXED_HEADER + extensions + payload + sealer.overhead()
+    FIXED_HEADER + block.len() + payload + sealer.overhead()
 }
 
 #[expect(clippy::too_many_arguments, reason = "the fields of a header")]
@@ -501,10 +477,6 @@ fn seal(sealer: &mut RtpSealer, buf: &mut Vec<u8>, start: usize, header_len: usi
 }
 
 const FIXED_HEADER: usize = 12;
-/// Profile and length in front of header extensions.
-const BLOCK_HEADER: usize = 4;
-/// Orientation and the transport's number: five bytes, padded.
-const BLOCK: usize = 8;
 /// Repetitions at once.
 const MAX_PADDING: usize = 32;
 /// What is believed of the time between two layers' pictures.

@@ -157,10 +157,11 @@ impl Track {
     /// A viewer here needs a key frame. `true` when the presenter's worker is to be told: not again within half a second,
     /// unless a key frame has come since.
     pub(super) fn ask_for_keyframe(&mut self, layer: u8, now: Instant) -> bool {
-        let Some(layer) = self.layers.get_mut(usize::from(layer)) else {
-            // Nothing has come of it: the presenter's worker knows whether there is such a layer.
-            return true;
-        };
+        // Viewers want none but the first, or one that was seen.
+        while self.layers.len() <= usize::from(layer) {
+            self.layers.push(Layer::new(Kind::Video));
+        }
+        let layer = &mut self.layers[usize::from(layer)];
         let is_repeat = layer.asked.is_some_and(|at| now.saturating_duration_since(at) < ASK_INTERVAL);
         if !is_repeat {
             layer.asked = Some(now);

@@ -58,6 +58,11 @@ impl Egress {
         place
     }
 
+    /// A higher spatial layer waits for its key frame.
+    pub(super) fn lacks_spatial(&self) -> bool {
+        self.thin.as_ref().is_some_and(|thin| thin.scale.spatial < self.scale.spatial)
+    }
+
     /// A packet that others have overtaken goes where its place was kept.
     fn admit_late(&mut self, packet: &Packet, descriptor: &Descriptor) -> Option<Place> {
         let is_its = |s: &&Stretch| s.source == packet.source.id && (s.first..s.end).contains(&packet.seq);

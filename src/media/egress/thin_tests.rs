@@ -153,15 +153,17 @@ fn a_higher_spatial_layer_begins_with_a_key_frame() {
 
     egress.scale = Scale::ALL;
     assert_eq!((20..30).filter_map(|seq| egress.admit(&vp9(&source, seq))).count(), 5);
+    assert!(egress.awaits(&source));
     let mut key = vp9(&source, 30);
     key.keyframe = true;
     assert!(egress.admit(&key).is_some());
     assert!(egress.admit(&vp9(&source, 31)).is_some_and(|place| place.marker));
+    assert!(!egress.awaits(&source));
 }
 
 fn egress_of(codec: Codec) -> Egress {
     let mut egress = egress();
-    egress.section.formats[0].codec = codec;
+    Arc::make_mut(&mut egress.section).formats[0].codec = codec;
     egress
 }
 

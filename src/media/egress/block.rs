@@ -1,0 +1,37 @@
+//! Header extensions of what a viewer is sent.
+
+/// Header extensions of one packet, in the one-byte form, padded to 32 bits (RFC 8285 §4.2).
+#[derive(Default)]
+pub(super) struct Block {
+    bytes: [u8; BLOCK],
+    end: usize,
+}
+
+impl Block {
+    /// Adds an element of at most two bytes; an id that the form cannot have is left out.
+    pub(super) fn push(&mut self, id: u8, data: &[u8]) {
+        let end = self.end + 1 + data.len();
+        if let Some([head, rest @ ..]) = self.bytes.get_mut(self.end..end)
+            && (1..=14).contains(&id)
+        {
+            *head = id << 4 | (data.len() - 1) as u8;
+            rest.copy_from_slice(data);
+            self.end = end;
+        }
+    }
+
+    /// What the header holds.
+    pub(super) fn padded(&self) -> &[u8] {
+        &self.bytes[..self.end.next_multiple_of(4)]
+    }
+
+    /// Bytes that it takes, with what is in front of it.
+    pub(super) fn len(&self) -> usize {
+        if self.end == 0 { 0 } else { BLOCK_HEADER + self.padded().len() }
+    }
+}
+
+/// Profile and length in front of header extensions.
+const BLOCK_HEADER: usize = 4;
+/// Orientation and the transport's number: five bytes, padded.
+const BLOCK: usize = 8;
