@@ -1,7 +1,10 @@
 //! What a viewer offers, and what it needs to know of the answer.
 
 use std::fmt::Write;
+use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
+
+use rtc_sdp::SessionDescription;
 
 use super::presenter::CNAME;
 use crate::wire::sdp::{Codec, DtlsRole, Fingerprint, Hash, IceCredentials};
@@ -155,20 +158,27 @@ pub(super) struct Answer {
 pub(super) struct Lacks(pub(super) &'static str);
 
 impl Answer {
-    /// Reads the lines that matter. With one transport for everything (BUNDLE) the first of each kind is the right one.
+    /// Reads what matters of the answer of any server. With one transport for everything (BUNDLE) the first of each
+    /// attribute is the right one.
     /// # Errors
-    /// Names the line that is missing.
+    /// Names what is missing; `SDP` when it is none.
     pub(super) fn parse(text: &str) -> Result<Self, Lacks> {
-        let attributes = || text.lines().filter_map(|line| line.trim_end().strip_prefix("a="));
-        let value = |key: &'static str| {
-            attributes().find_map(|attribute| attribute.strip_prefix(key)?.strip_prefix(':')).ok_or(Lacks(key))
+        let description = SessionDescription::unmarshal(&mut Cursor::new(text)).map_err(|_| Lacks("SDP"))?;
+        let attributes = || {
+            let sections = description.media_descriptions.iter().flat_map(|section| &section.attributes);
+            description.attributes.iter().chain(sections)
         };
+        let values = |key: &'static str| {
+            attributes()
+                .filter(move |attribute| attribute.key == key)
+                .filter_map(|attribute| attribute.value.as_deref())
+        };
+        let value = |key: &'static str| values(key).next().ok_or(Lacks(key));
         let ice = IceCredentials { ufrag: value("ice-ufrag")?.to_owned(), pwd: value("ice-pwd")?.to_owned() };
-        let mut fingerprints: Vec<_> =
-            attributes().filter_map(|line| fingerprint(line.strip_prefix("fingerprint:")?)).collect();
+        let mut fingerprints: Vec<_> = values("fingerprint").filter_map(fingerprint).collect();
         // Every section repeats it.
         fingerprints.dedup();
-        let candidates: Vec<_> = attributes().filter_map(|line| candidate(line.strip_prefix("candidate:")?)).collect();
+        let candidates: Vec<_> = values("candidate").filter_map(candidate).collect();
         if fingerprints.is_empty() {
             return Err(Lacks("fingerprint"));
         }
@@ -334,7 +344,8 @@ mod tests {
         assert_eq!(carries(95), None);
     }
 
-    const ANSWER: &str = "v=0\r\na=fingerprint:sha-1 AB\r\na=fingerprint:SHA-256 AB:CD\r\nm=video 9 x 96\r\n\
+    const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+        a=fingerprint:sha-1 AB\r\na=fingerprint:SHA-256 AB:CD\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n\
         a=ice-ufrag:abcd\r\na=ice-pwd:secret\r\na=setup:active\r\na=candidate:1 1 tcp 9 192.0.2.1 9 typ host\r\n\
         a=candidate:1 2 UDP 9 192.0.2.1 9 typ host\r\na=candidate:1 1 udp 9 abc.local 9 typ host\r\n\
         a=candidate:1 1 UDP 9 192.0.2.1 7 typ host\r\na=candidate:1 1 udp 9 192.0.2.2 7 typ host\r\n";
@@ -357,5 +368,8 @@ mod tests {
             assert_eq!(Answer::parse(&without.join("\n")), Err(Lacks(key)));
         }
         assert_eq!(Answer::parse(&ANSWER.replace("SHA-256", "md5")), Err(Lacks("fingerprint")));
+        for text in ["", "<html>", "v=0\r\nm=video\r\n"] {
+            assert_eq!(Answer::parse(text), Err(Lacks("SDP")), "{text:?}");
+        }
     }
 }
