@@ -192,10 +192,14 @@ impl Egress {
         Some((stretch.source, stretch.layer, seq.wrapping_sub(stretch.seq_shift)))
     }
 
+    /// The way to this viewer has proved too narrow for the best layer.
+    pub fn is_narrow(&self) -> bool {
+        self.bandwidth.as_ref().is_some_and(|bandwidth| bandwidth.limit.is_some())
+    }
+
     /// A narrow way has no room for what a key frame of the wanted layer has replaced or will replace.
     pub fn is_worth_resending(&self, source: u64) -> bool {
-        let is_limited = self.bandwidth.as_ref().is_some_and(|bandwidth| bandwidth.limit.is_some());
-        !is_limited || (self.held_until.is_none() && self.run.as_ref().is_some_and(|run| run.source == source))
+        !self.is_narrow() || (self.held_until.is_none() && self.run.as_ref().is_some_and(|run| run.source == source))
     }
 
     /// Sends a packet again: as a retransmission of its own numbering (RFC 4588) where agreed, else byte-identical.
@@ -478,7 +482,7 @@ fn seal(sealer: &mut RtpSealer, buf: &mut Vec<u8>, start: usize, header_len: usi
 
 const FIXED_HEADER: usize = 12;
 /// Repetitions at once.
-const MAX_PADDING: usize = 32;
+const MAX_PADDING: usize = 16;
 /// What is believed of the time between two layers' pictures.
 const MAX_ELAPSED_S: i64 = 10;
 /// Original sequence number of a retransmission (RFC 4588 §4).

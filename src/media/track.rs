@@ -25,6 +25,8 @@ pub(super) struct Layer {
     pub(super) sync: Option<(u64, Sync)>,
     /// The newest packet: its number, timestamp and arrival.
     pub(super) newest: Option<(u64, u32, Instant)>,
+    /// Between two of its pictures, smoothed.
+    pace: Duration,
     meter: Meter,
     /// Of each spatial layer.
     sizes: picture::Sizes,
@@ -109,7 +111,8 @@ impl Track {
         let newest = self.layers.iter().filter_map(|l| l.newest).map(|(.., at)| at).max();
         self.ladder.clear();
         for (at, layer) in self.layers.iter_mut().enumerate() {
-            let is_sent = layer.newest.zip(newest).is_some_and(|((.., own), any)| own + STALE >= any);
+            let is_sent =
+                layer.newest.zip(newest).is_some_and(|((.., own), any)| own + STALE.max(layer.pace * 4) >= any);
             if is_sent {
                 layer.meter.roll(elapsed);
                 layer.meter.rungs(at as u8, layer.sizes, &mut self.ladder);
@@ -178,6 +181,7 @@ impl Layer {
             source: None,
             sync: None,
             newest: None,
+            pace: Duration::ZERO,
             meter: Meter::default(),
             sizes: picture::Sizes::default(),
             asked: None,
@@ -204,6 +208,10 @@ impl Layer {
         }
         // The arrival of a late or repaired packet says nothing of the time that it is from.
         if self.newest.is_none_or(|(seq, ..)| seq < packet.seq) {
+            if let Some((_, _, before)) = self.newest.filter(|(_, timestamp, _)| *timestamp != packet.timestamp) {
+                let gap = packet.received_at.saturating_duration_since(before).min(MAX_PACE);
+                self.pace = (self.pace * 7 + gap) / 8;
+            }
             self.newest = Some((packet.seq, packet.timestamp, packet.received_at));
         }
         self.ring.insert(packet.clone());
@@ -274,8 +282,11 @@ const VIDEO_RING: usize = 1024;
 /// About 5 s.
 const AUDIO_RING: usize = 256;
 const MEASURE_INTERVAL: Duration = Duration::from_millis(200);
-/// A layer of which nothing has come for so long while others went on is not sent any more.
+/// A layer of which nothing has come for so long while others went on is not sent any more, unless it is slow: an encoder
+/// that is short of bits sends few pictures.
 const STALE: Duration = Duration::from_millis(400);
+/// One picture a second; slower ones are not worth waiting for.
+const MAX_PACE: Duration = Duration::from_secs(1);
 /// Intervals that a rate is smoothed over: about a second and a half.
 const SMOOTHED: u64 = 8;
 /// A peak is half forgotten after some nine seconds.

@@ -109,7 +109,12 @@ impl Viewer {
         run: &mut Run,
         out: &mut impl Outbox,
     ) -> u64 {
-        while self.resends.front().is_some_and(|(_, _, at)| now.duration_since(*at) > RESEND_PAUSE) {
+        let is_narrow = self.video.as_ref().is_some_and(Egress::is_narrow);
+        if is_narrow {
+            self.resend_credit = self.resend_credit.min(NARROW_BURST);
+        }
+        let pause = if is_narrow { NARROW_PAUSE } else { RESEND_PAUSE };
+        while self.resends.front().is_some_and(|(_, _, at)| now.duration_since(*at) > pause) {
             self.resends.pop_front();
         }
         let (egress, kind) = match (&mut self.audio, &mut self.video) {
@@ -165,5 +170,9 @@ const RESEND_SHARE: u64 = 4;
 const RESEND_BURST: u64 = 128 * 1024;
 /// The same packet is not sent again sooner: the last one may be on its way.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
+/// Where the way is narrow, a resend stands in its queue: repeating it meanwhile would fill the queue with nothing else.
+const NARROW_PAUSE: Duration = Duration::from_millis(300);
+/// See `RESEND_BURST`, where the way is narrow.
+const NARROW_BURST: u64 = 16 * 1024;
 /// Resends within the pause.
 const MAX_RESENDS: usize = 64;
