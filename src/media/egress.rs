@@ -482,7 +482,7 @@ fn seal(sealer: &mut RtpSealer, buf: &mut Vec<u8>, start: usize, header_len: usi
 
 const FIXED_HEADER: usize = 12;
 /// Repetitions at once.
-const MAX_PADDING: usize = 16;
+const MAX_PADDING: usize = 32;
 /// What is believed of the time between two layers' pictures.
 const MAX_ELAPSED_S: i64 = 10;
 /// Original sequence number of a retransmission (RFC 4588 §4).
