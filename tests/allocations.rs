@@ -49,7 +49,7 @@ fn format(kind: Kind) -> Format {
     Format { payload_type, codec, clock_rate, channels, fmtp: String::new(), rtx: None, feedback }
 }
 
-fn egress(kind: Kind) -> Option<Egress> {
+fn egress(kind: Kind) -> Egress {
     let section = Section {
         index: 0,
         mid: "0".into(),
@@ -60,7 +60,7 @@ fn egress(kind: Kind) -> Option<Egress> {
         sources: Vec::new(),
         reduced_size_rtcp: false,
     };
-    Some(Egress::new(sdp::Source { ssrc: 1 + kind as u32, rtx: None }, Arc::new(section), 1))
+    Egress::new(sdp::Source { ssrc: 1 + kind as u32, rtx: None }, Arc::new(section), 1)
 }
 
 fn stream() -> Stream {
@@ -70,7 +70,7 @@ fn stream() -> Stream {
     for session in 0..VIEWERS {
         let path = Path { remote: SocketAddr::from(([127, 0, 0, 1], session as u16 + 1)), local: None };
         let sealer = RtpSealer::new(&ours).expect("keys");
-        stream.add_viewer(Viewer::new(session, path, sealer, egress(Kind::Audio), egress(Kind::Video)));
+        stream.add_viewer(Viewer::new(session, path, sealer, Some(egress(Kind::Audio)), Some(egress(Kind::Video))));
     }
     stream
 }

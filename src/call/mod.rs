@@ -103,16 +103,14 @@ impl Call {
             username,
             credential,
         });
-        let connection: Arc<dyn PeerConnection> = Arc::new(
-            PeerConnectionBuilder::new()
-                .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
-                .with_media_engine(engine)
-                .with_interceptor_registry(registry)
-                .with_handler(Arc::new(handler))
-                .with_udp_addrs(addresses(endpoint.is_local().await))
-                .build()
-                .await?,
-        );
+        let building = PeerConnectionBuilder::new()
+            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
+            .with_media_engine(engine)
+            .with_interceptor_registry(registry)
+            .with_handler(Arc::new(handler))
+            .with_udp_addrs(addresses(endpoint.is_local().await))
+            .build();
+        let connection: Arc<dyn PeerConnection> = Arc::new(Box::pin(building).await?);
         match direction {
             Direction::Send(tracks) => {
                 for track in tracks {

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn timed_credentials_end_and_differ_and_are_signed() {
-        let made = || timed("secret", Duration::from_secs(60), UNIX_EPOCH + Duration::from_secs(1_000));
+        let made = || timed("secret", Duration::from_mins(1), UNIX_EPOCH + Duration::from_secs(1_000));
         let ((one, credential), (other, _)) = (made(), made());
 
         assert!(one.starts_with("1060:") && one != other, "{one} {other}");

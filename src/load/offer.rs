@@ -38,7 +38,7 @@ pub(super) fn presentation(
 
 /// All before the first section.
 fn head(session_id: u64, mids: &[u8]) -> String {
-    let bundle: String = mids.iter().map(|mid| format!(" {mid}")).collect();
+    let bundle = mids.iter().fold(String::new(), |bundle, mid| bundle + " " + &mid.to_string());
     format!(
         "v=0\r\no=- {session_id} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE{bundle}\r\n\
          a=msid-semantic: WMS *\r\n"
@@ -327,7 +327,7 @@ mod tests {
             let negotiated = sdp::answer_presenter(&parsed, &local).expect("an answer");
 
             let types: Vec<_> = negotiated.sections.iter().map(|section| section.formats[0].payload_type).collect();
-            assert_eq!(types, [VIDEO_TYPE, AUDIO_TYPE][..1 + usize::from(audio.is_some())]);
+            assert_eq!(types, [VIDEO_TYPE, AUDIO_TYPE][..=usize::from(audio.is_some())]);
             assert!(Answer::parse(&negotiated.answer).is_ok());
         }
     }

@@ -8,6 +8,7 @@ use super::presenter::Shape;
 
 /// Watch a stream as many viewers, and measure what they get
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     /// The WHEP endpoint, http:// or https://
     #[arg(long, value_name = "URL", required_unless_present = "whip")]

@@ -195,10 +195,10 @@ impl Viewer {
         self.link.heard(at.now);
         let since = at.now.saturating_duration_since(self.asked);
         self.seen.first_packet.get_or_insert(since);
-        if let Carries::Media(codec) = carried {
-            if self.habits.listens {
-                media.track(&header, codec).arrived(header.sequence, header.timestamp, at.now);
-            }
+        if let Carries::Media(codec) = carried
+            && self.habits.listens
+        {
+            media.track(&header, codec).arrived(header.sequence, header.timestamp, at.now);
         }
         let waits = self.seen.first_keyframe.is_none() && is_video(carried);
         if !(self.habits.listens || waits) {

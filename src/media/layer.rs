@@ -183,7 +183,7 @@ impl LayerLimits {
         };
         let highest = |of: fn(&Rung) -> u8| ladder.iter().filter(|r| r.layer == rung.layer).map(of).max().unwrap_or(0);
         let is = |wanted: Option<u8>, of: fn(&Rung) -> u8| wanted.is_none_or(|w| of(rung) == w.min(highest(of)));
-        let layer = self.layer.map(|wanted| self.nearest(wanted, ladder));
+        let layer = self.layer.map(|wanted| nearest(wanted, ladder));
         layer.is_none_or(|layer| rung.layer == layer)
             && is(self.spatial, |r| r.spatial)
             && is(self.temporal, |r| r.temporal)
@@ -192,13 +192,13 @@ impl LayerLimits {
             && within(self.max_width, |size| size.0)
             && within(self.max_height, |size| size.1)
     }
+}
 
-    /// The encoding that is wanted, or while it is not sent the best below it, else the least above it.
-    fn nearest(&self, wanted: u8, ladder: &[Rung]) -> u8 {
-        let has = |layer: u8| ladder.iter().any(|r| r.layer == layer);
-        let below = (0..=wanted).rev().find(|layer| has(*layer));
-        below.or_else(|| (wanted..=u8::MAX).find(|layer| has(*layer))).unwrap_or(wanted)
-    }
+/// The encoding that is wanted, or while it is not sent the best below it, else the least above it.
+fn nearest(wanted: u8, ladder: &[Rung]) -> u8 {
+    let has = |layer: u8| ladder.iter().any(|r| r.layer == layer);
+    let below = (0..=wanted).rev().find(|layer| has(*layer));
+    below.or_else(|| (wanted..=u8::MAX).find(|layer| has(*layer))).unwrap_or(wanted)
 }
 
 /// What a viewer that gets `current` should get of the rungs that it may have, and why if that is something else.

@@ -66,8 +66,8 @@ mod tests {
 
     use super::*;
 
-    fn file(codec: &[u8; 4], rate: u32, frames: &[&[u8]]) -> Vec<u8> {
-        let mut file = [b"DKIF\0\0\x20\0".as_slice(), codec, &[0; 4]].concat();
+    fn file(codec: [u8; 4], rate: u32, frames: &[&[u8]]) -> Vec<u8> {
+        let mut file = [b"DKIF\0\0\x20\0".as_slice(), &codec, &[0; 4]].concat();
         file.extend_from_slice(&rate.to_le_bytes());
         file.extend_from_slice(&[1, 0, 0, 0]);
         file.extend_from_slice(&[0; 8]);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn frames_are_read_with_their_kind_and_pace() {
-        let clip = read(&file(b"VP80", 25, &[&[0x10, 1], &[0x11], &[]]).into(), None).expect("good");
+        let clip = read(&file(*b"VP80", 25, &[&[0x10, 1], &[0x11], &[]]).into(), None).expect("good");
 
         let expected = [(true, 2), (false, 1)].map(|(key, len)| (key, len, Duration::from_millis(40)));
         let seen: Vec<_> = clip.frames.iter().map(|frame| (frame.key, frame.data.len(), frame.lasts)).collect();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_ends_the_clip_there() {
-        let whole = file(b"VP80", 25, &[&[0x10, 1], &[0x11, 1, 2]]);
+        let whole = file(*b"VP80", 25, &[&[0x10, 1], &[0x11, 1, 2]]);
 
         let clip = read(&whole[..whole.len() - 1].to_vec().into(), None).expect("good");
 
@@ -102,16 +102,16 @@ mod tests {
         let refusal = |file: Vec<u8>| read(&file.into(), None).expect_err("bad");
 
         assert_eq!(refusal(Vec::new()), FormatError::Not("an IVF file"));
-        assert_eq!(refusal(file(b"VP80", 25, &[])), FormatError::Empty);
-        assert!(matches!(refusal(file(b"H264", 25, &[&[1]])), FormatError::Unsupported(..)));
-        assert!(matches!(refusal(file(b"VP80", 0, &[&[1]])), FormatError::Unsupported(..)));
+        assert_eq!(refusal(file(*b"VP80", 25, &[])), FormatError::Empty);
+        assert!(matches!(refusal(file(*b"H264", 25, &[&[1]])), FormatError::Unsupported(..)));
+        assert!(matches!(refusal(file(*b"VP80", 0, &[&[1]])), FormatError::Unsupported(..)));
     }
 
     proptest! {
         #[test]
         fn junk_does_no_harm(junk in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = read(&junk.clone().into(), None);
-            let _ = read(&[file(b"VP90", 30, &[]), junk].concat().into(), None);
+            let _ = read(&[file(*b"VP90", 30, &[]), junk].concat().into(), None);
         }
     }
 }

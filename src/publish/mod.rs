@@ -106,7 +106,7 @@ pub fn run(options: &Options) -> Result<(), PublishError> {
             let presented = async {
                 let mut call = None;
                 let result = tokio::select! {
-                    result = present(&endpoint, &program, &mut call, &mut again) => result,
+                    result = Box::pin(present(&endpoint, &program, &mut call, &mut again)) => result,
                     () = &mut end => Ok(()),
                     _ = tokio::signal::ctrl_c() => Ok(()),
                 };
@@ -115,7 +115,7 @@ pub fn run(options: &Options) -> Result<(), PublishError> {
                 }
                 result
             };
-            let error = match presented.await {
+            let error = match Box::pin(presented).await {
                 Ok(()) => return Ok(()),
                 Err(error) if options.reconnect && error.is_temporary() => error,
                 Err(error) => return Err(error.into()),
@@ -141,7 +141,7 @@ async fn present(
     let (engine, mut senders) = sender::prepare(program)?;
     let tracks = sender::tracks(&senders);
     let servers = endpoint.ice_servers().await;
-    let call = slot.insert(Call::dial(endpoint, engine, Direction::Send(tracks), servers).await?);
+    let call = slot.insert(Box::pin(Call::dial(endpoint, engine, Direction::Send(tracks), servers)).await?);
     call.connected().await?;
     again.reset();
     say(&format!("connected {:.0} ms after the offer", call.asked.elapsed().as_secs_f64() * 1e3));

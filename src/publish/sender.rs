@@ -165,7 +165,7 @@ impl Layer {
     fn new(clip: &Arc<Clip>, rid: &str) -> Self {
         let payloader: Box<dyn Payloader> = match clip.codec {
             Codec::H264 => Box::new(H264Payloader::default()),
-            Codec::H265 => Box::new(HevcPayloader::default()),
+            Codec::H265 => Box::new(HevcPayloader),
             Codec::Vp9 => Box::new(Vp9Payloader::default()),
             Codec::Av1 => Box::new(Av1Payloader::default()),
             Codec::Vp8 => {
@@ -262,7 +262,7 @@ fn parameters(codec: Codec) -> (RTCRtpCodecParameters, RtpCodecKind) {
         rtcp_feedback: Vec::new(),
     };
     let kind = if is_audio { RtpCodecKind::Audio } else { RtpCodecKind::Video };
-    (RTCRtpCodecParameters { rtp_codec, payload_type, ..Default::default() }, kind)
+    (RTCRtpCodecParameters { rtp_codec, payload_type }, kind)
 }
 
 /// Bytes of a payload, so that the datagram passes everywhere.

@@ -103,7 +103,7 @@ pub fn run(options: &Options) -> Result<bool, WatchError> {
 async fn again_and_again(endpoint: &Endpoint, options: &Options, seen: &Shared, slot: &mut Option<Call>) {
     let mut again = Again::default();
     loop {
-        let error = match watch(endpoint, seen, slot, &mut again).await {
+        let error = match Box::pin(watch(endpoint, seen, slot, &mut again)).await {
             Ok(never) => match never {},
             Err(error) => error,
         };
@@ -117,7 +117,7 @@ async fn again_and_again(endpoint: &Endpoint, options: &Options, seen: &Shared, 
             return say(&format!("tribune: {error}"));
         }
         let wait = again.wait(error.retry_after(), random());
-        lock(seen).state = "waiting".to_owned();
+        "waiting".clone_into(&mut lock(seen).state);
         say(&format!("{error}; again in {:.1} s", wait.as_secs_f64()));
         tokio::time::sleep(wait).await;
     }
@@ -130,16 +130,16 @@ async fn watch(
     slot: &mut Option<Call>,
     again: &mut Again,
 ) -> Result<std::convert::Infallible, CallError> {
-    lock(seen).state = "connecting".to_owned();
+    "connecting".clone_into(&mut lock(seen).state);
     let mut engine = MediaEngine::default();
     engine.register_default_codecs()?;
     let servers = endpoint.ice_servers().await;
-    let call = slot.insert(Call::dial(endpoint, engine, Direction::Receive, servers).await?);
+    let call = slot.insert(Box::pin(Call::dial(endpoint, engine, Direction::Receive, servers)).await?);
     call.connected().await?;
     again.reset();
     {
         let mut seen = lock(seen);
-        seen.state = "connected".to_owned();
+        "connected".clone_into(&mut seen.state);
         seen.connects += 1;
         seen.connected.get_or_insert(call.asked.elapsed());
     }

@@ -1,6 +1,7 @@
 //! How fast the media plane is, in CPU time, as a ratio to the least that any server can do.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints a table or fails")]
+#![expect(clippy::disallowed_methods, reason = "time is what is measured against")]
 
 mod fanout;
 mod floor;

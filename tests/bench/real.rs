@@ -51,7 +51,7 @@ pub(crate) fn delay(is_quick: bool) {
 pub(crate) fn joins(is_quick: bool) {
     let pace = ["--joins-per-second", "300", "--parallel", "64"];
     let joining = if is_quick { 500 } else { 1500 };
-    let long = Duration::from_secs(60);
+    let long = Duration::from_mins(1);
 
     // Nobody presents, so joining is all that there is to do.
     let server = Server::start();

@@ -317,8 +317,8 @@ impl Client {
 
     /// Feedback follows within 50 ms.
     fn note_arrival(&mut self, header: &Header, bytes: &[u8], now: Instant) {
-        let ids = self.sections.iter().filter(|s| s.kind == Kind::Video).filter_map(|s| s.extensions.transport_cc);
-        let number = ids.flat_map(|id| header.extensions(bytes).find(|(i, _)| *i == id)).next();
+        let mut ids = self.sections.iter().filter(|s| s.kind == Kind::Video).filter_map(|s| s.extensions.transport_cc);
+        let number = ids.find_map(|id| header.extensions(bytes).find(|(i, _)| *i == id));
         if let Some(number) = number.and_then(|(_, value)| value.first_chunk::<2>()) {
             let micros = now.duration_since(self.epoch).as_micros() as u64;
             self.arrivals.record(u16::from_be_bytes(*number), micros);
