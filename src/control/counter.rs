@@ -1,6 +1,7 @@
 //! Offers of our own to viewers whose offers cannot be taken, until they are answered (WHEP draft, counter-offers).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use crate::wire::sdp::{IceCredentials, Local, Shape, Source, offer_to_viewer, ta
 use super::auth::Identity;
 use super::directory::{Entrant, Stage};
 use super::layers::Video;
+use super::limits::Key;
 use super::patch::IceSession;
 use super::stream::StreamName;
 use super::{Control, OpenError, Proposal, SessionView, ids};
@@ -74,6 +76,8 @@ struct Waiting {
     audio: Source,
     video: Source,
     shape: Shape,
+    /// Where the viewer comes from.
+    from: Key,
     created: Instant,
 }
 
@@ -135,10 +139,16 @@ impl Counters {
 }
 
 impl Control {
-    /// Makes an offer to a viewer whose own could not be taken. It takes no place before it is answered.
+    /// Makes an offer to a viewer whose own could not be taken; `from` is where its request came from. It takes no place
+    /// before it is answered.
     /// # Errors
     /// `Idle`, `Draining`, `Full`.
-    pub fn counter(&self, stream: &StreamName, who: Option<&Identity>) -> Result<CounterOffer, OpenError> {
+    pub fn counter(
+        &self,
+        stream: &StreamName,
+        who: Option<&Identity>,
+        from: IpAddr,
+    ) -> Result<CounterOffer, OpenError> {
         let shape = match self.directory.stage(stream)? {
             Stage::Live(shape) | Stage::Soon(shape) => shape,
             Stage::Empty => return Err(OpenError::Idle { retry_after: ids::retry_after() }),
@@ -153,6 +163,7 @@ impl Control {
             audio,
             video,
             shape,
+            from: Key::address(from),
             created: now,
         };
         let (offer, etag) = (offer_to_viewer(&self.local(&waiting), &waiting.shape), waiting.etag.clone());
@@ -186,8 +197,7 @@ impl Control {
             subject: waiting.subject.clone(),
             video: negotiated.sections.iter().find_map(Video::of),
             created: Instant::now(),
-            // Whoever answers an offer of ours has shown more than a POST.
-            from: None,
+            from: Some(waiting.from.clone()),
         };
         let proposal = Proposal { entrant: entrant.clone(), ice: waiting.ice.clone(), negotiated };
         let open = |route| self.media.open(proposal.spec(Role::Viewer, route));
@@ -229,6 +239,7 @@ mod tests {
             audio: source,
             video: source,
             shape: Shape::default(),
+            from: Key::address([192, 0, 2, 1].into()),
             created: now,
         }
     }

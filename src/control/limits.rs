@@ -16,8 +16,8 @@ pub enum Action {
     Watch,
     /// A DELETE of a session that is not there, by address: 10 a minute.
     Miss,
-    /// A PATCH, by session: 20/s, 100 at once.
-    Patch,
+    /// A PATCH or a choice of layers, by session: 20/s, 100 at once.
+    Change,
 }
 
 impl Action {
@@ -27,7 +27,7 @@ impl Action {
             Self::Present => (20, Duration::from_millis(200)),
             Self::Watch => (500, Duration::from_millis(5)),
             Self::Miss => (10, Duration::from_secs(6)),
-            Self::Patch => (100, Duration::from_millis(50)),
+            Self::Change => (100, Duration::from_millis(50)),
         }
     }
 }

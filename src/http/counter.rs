@@ -1,6 +1,7 @@
 //! Counter-offers: 406 with an offer of ours for a viewer whose own cannot be taken, and the answer that comes by PATCH
 //! (WHEP draft, "Server Sends Counter-Offer").
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Incoming;
@@ -18,18 +19,24 @@ use super::problem::Problem;
 use super::service::{App, empty};
 use super::{events, layers};
 
-/// 406 with an offer of ours. The session that its `Location` names is made by the answer.
+/// 406 with an offer of ours. The session that its `Location`, behind `base`, names is made by the answer.
 /// # Errors
 /// What control says.
-pub(super) fn offer(app: &App, stream: &StreamName, who: Option<&Identity>) -> Result<Response<Body>, Problem> {
-    let counter = app.control.counter(stream, who).map_err(Problem::of_open)?;
+pub(super) fn offer(
+    app: &App,
+    stream: &StreamName,
+    who: Option<&Identity>,
+    client: IpAddr,
+    base: &str,
+) -> Result<Response<Body>, Problem> {
+    let counter = app.control.counter(stream, who, client).map_err(Problem::of_open)?;
     let mut response = empty();
     *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
     let headers = response.headers_mut();
     let until = http_date(SystemTime::now() + counter.valid_for);
     let named = [
         (CONTENT_TYPE, format!("{SDP}; valid-until=\"{until}\"")),
-        (LOCATION, format!("/session/{}", counter.session)),
+        (LOCATION, format!("{base}/session/{}", counter.session)),
         (ETAG, counter.etag),
     ];
     for (name, value) in named {
@@ -38,8 +45,8 @@ pub(super) fn offer(app: &App, stream: &StreamName, who: Option<&Identity>) -> R
         }
     }
     headers.insert("accept-patch", HeaderValue::from_static(ACCEPT_PATCH));
-    events::link(headers, counter.session);
-    layers::link(headers, counter.session);
+    events::link(headers, base, counter.session);
+    layers::link(headers, base, counter.session);
     *response.body_mut() = Body::from(counter.offer);
     Ok(response)
 }

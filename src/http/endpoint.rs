@@ -96,9 +96,11 @@ impl Guest {
     }
 
     /// An offer of ours instead of the viewer's, if that is wanted; a presenter's is only refused.
-    fn counter(&self, app: &App, refusal: Refusal) -> Result<Response<Body>, Problem> {
+    fn counter(&self, app: &App, refusal: Refusal, client: IpAddr, base: &str) -> Result<Response<Body>, Problem> {
         match (self, app.whep_counter_offer) {
-            (Self::Viewer(stream, who), CounterPolicy::OnCodecMismatch) => counter::offer(app, stream, who.as_ref()),
+            (Self::Viewer(stream, who), CounterPolicy::OnCodecMismatch) => {
+                counter::offer(app, stream, who.as_ref(), client, base)
+            }
             (Self::Presenter(..), _) | (_, CounterPolicy::Off) => Err(Problem::Offer(refusal)),
         }
     }
@@ -133,9 +135,13 @@ pub(super) async fn post(
             Ok(response)
         }
         Err(OpenError::Refused(refusal @ Refusal::Unsupported(_))) => {
-            let mut response = guest.counter(app, refusal)?;
-            app.offer_ice_servers(response.headers_mut());
-            Ok(response)
+            match guest.counter(app, refusal, client, &elsewhere::base(app, parts)) {
+                Ok(mut response) => {
+                    app.offer_ice_servers(response.headers_mut());
+                    Ok(response)
+                }
+                Err(problem) => elsewhere::or_refuse(app, parts, problem),
+            }
         }
         Err(error) => elsewhere::or_refuse(app, parts, Problem::of_open(error)),
     }
@@ -165,8 +171,8 @@ fn created(opened: Opened, role: Role, base: &str) -> Response<Body> {
         headers.insert(ETAG, etag);
     }
     if role == Role::Viewer {
-        events::link(headers, opened.session);
-        layers::link(headers, opened.session);
+        events::link(headers, base, opened.session);
+        layers::link(headers, base, opened.session);
     }
     headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
     *response.body_mut() = Body::answer(opened);

@@ -22,16 +22,16 @@ use crate::control::limits::{Action, Key};
 use crate::media::SessionId;
 
 use super::body::{self, Body};
-use super::layers::list;
+use super::layers::{JSON, list};
 use super::places::{NoPlace, Place};
 use super::problem::Problem;
 use super::service::{App, empty};
 use super::session::authorise;
 
-/// Says on a new session where its events are.
-pub(super) fn link(headers: &mut HeaderMap, session: SessionId) {
+/// Says on a new session where its events are, behind `base` like its `Location`.
+pub(super) fn link(headers: &mut HeaderMap, base: &str, session: SessionId) {
     let kinds = EventKind::ALL.map(EventKind::word).join(",");
-    let link = format!("</session/{session}/events>; rel=\"{EXTENSION}\"; events=\"{kinds}\"");
+    let link = format!("<{base}/session/{session}/events>; rel=\"{EXTENSION}\"; events=\"{kinds}\"");
     if let Ok(link) = HeaderValue::try_from(link) {
         headers.append(LINK, link);
     }
@@ -52,7 +52,7 @@ pub(super) async fn post(
     let kinds = if body.is_empty() {
         EventKinds::all()
     } else {
-        body::expect_type(headers, "application/json")?;
+        body::expect_type(headers, JSON)?;
         kinds(&body)?
     };
     let Some(stream) = app.control.create_events(session, kinds) else {
@@ -266,7 +266,7 @@ mod tests {
     fn the_link_names_every_kind_of_event() {
         let mut headers = HeaderMap::new();
 
-        link(&mut headers, SessionId(7));
+        link(&mut headers, "", SessionId(7));
 
         assert_eq!(
             headers[LINK],

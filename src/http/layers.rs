@@ -11,6 +11,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use serde_json::{Map, Value, json};
 
 use crate::control::layers::{LayerView, Wish, WishError};
+use crate::control::limits::{Action, Key};
 use crate::media::SessionId;
 use crate::media::layer::{LayerChoice, LayerInfo, LayerLimits};
 
@@ -20,16 +21,16 @@ use super::problem::Problem;
 use super::service::{App, empty};
 use super::session::authorise;
 
-/// Says on a new session where its layers are chosen.
-pub(super) fn link(headers: &mut HeaderMap, session: SessionId) {
-    if let Ok(link) = HeaderValue::try_from(format!("</session/{session}/layer>; rel=\"{EXTENSION}\"")) {
+/// Says on a new session where its layers are chosen, behind `base` like its `Location`.
+pub(super) fn link(headers: &mut HeaderMap, base: &str, session: SessionId) {
+    if let Ok(link) = HeaderValue::try_from(format!("<{base}/session/{session}/layer>; rel=\"{EXTENSION}\"")) {
         headers.append(LINK, link);
     }
 }
 
 /// POST: takes in what the viewer wants. An object without wishes means that the server chooses.
 /// # Errors
-/// `Denied`, `WrongType`, `TooLarge`, `Layers`, `NoSession`.
+/// `Denied`, `WrongType`, `TooLarge`, `BadRequest`, `NoSession`, `TooMany`, `Wish`.
 pub(super) async fn post(
     app: &App,
     session: SessionId,
@@ -45,7 +46,7 @@ pub(super) async fn post(
 
 /// DELETE: the server chooses.
 /// # Errors
-/// `Denied`, `NoSession`.
+/// `Denied`, `NoSession`, `TooMany`.
 pub(super) fn delete(
     app: &App,
     session: SessionId,
@@ -74,6 +75,11 @@ pub(super) fn get(
 }
 
 fn choose(app: &App, session: SessionId, wish: Wish, client: IpAddr) -> Result<Response<Body>, Problem> {
+    if app.control.session(session).is_none() {
+        return Err(missed(app, client));
+    }
+    // Each choice is a letter to every media thread.
+    app.limit(Action::Change, &Key::Session(session))?;
     match app.control.choose_layer(session, wish) {
         Ok(()) => Ok(empty()),
         Err(WishError::NoSession) => Err(missed(app, client)),
@@ -177,7 +183,8 @@ pub(super) fn list(layers: &[LayerInfo]) -> Value {
 
 /// The extension's name.
 const EXTENSION: &str = "urn:ietf:params:whep:ext:core:layer";
-const JSON: &str = "application/json";
+/// What a wish is written in.
+pub(super) const JSON: &str = "application/json";
 /// Bytes of a wish.
 const MAX_BODY: usize = 4 * 1024;
 /// Bytes of a name in it.

@@ -11,7 +11,7 @@ use crate::control::{OpenError, PatchError};
 use crate::wire::sdp::Refusal;
 
 use super::body::Body;
-use super::endpoint::SDP;
+use super::session::FRAGMENT;
 
 /// Why a request is refused. The text of a variant becomes the `detail`: it says what was found and what is wanted,
 /// and never repeats a credential.
@@ -264,7 +264,7 @@ impl Problem {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
             Self::WrongType { wanted, .. } => {
-                let name = if wanted == SDP { "accept-post" } else { "accept-patch" };
+                let name = if wanted == FRAGMENT { "accept-patch" } else { "accept-post" };
                 headers.insert(name, HeaderValue::from_static(wanted));
             }
             Self::Encoded => {
@@ -300,6 +300,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::endpoint::SDP;
 
     /// One of each kind with the status that a client must see.
     fn all() -> Vec<(Problem, u16)> {

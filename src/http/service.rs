@@ -311,7 +311,11 @@ fn options(route: Option<&Route>) -> Response<Body> {
     if let Some(route) = route {
         headers.insert(ALLOW, HeaderValue::from_static(route.allow()));
     }
-    headers.insert("accept-post", HeaderValue::from_static(endpoint::SDP));
+    let posted = match route {
+        Some(Route::Layer(_) | Route::Events(_)) => layers::JSON,
+        _ => endpoint::SDP,
+    };
+    headers.insert("accept-post", HeaderValue::from_static(posted));
     headers.insert("accept-patch", HeaderValue::from_static(session::FRAGMENT));
     response
 }

@@ -48,7 +48,7 @@ pub(super) async fn patch(
     if app.control.session(id).is_none() {
         return Err(missed(app, client));
     }
-    app.limit(Action::Patch, &Key::Session(id))?;
+    app.limit(Action::Change, &Key::Session(id))?;
     if app.control.is_countered(id) && body::expect_type(headers, SDP).is_ok() {
         return counter::answer(app, id, headers, body).await;
     }

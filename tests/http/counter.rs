@@ -1,6 +1,6 @@
 //! Counter-offers: a viewer whose offer cannot be taken gets one of ours.
 
-use crate::harness::{ANN, House, Reply, offer};
+use crate::harness::{ANN, House, Reply, UNCONNECTED, offer};
 use tribune::control::counter::CounterPolicy;
 use tribune::media::{Notice, SessionId};
 
@@ -123,5 +123,41 @@ async fn browsers_that_have_a_codec_of_the_stream_are_answered_as_ever() {
     broken.assert_problem(400, "no SDP");
     let session = usual.header("location").expect("a Location");
     house.ask("PATCH", session, &[SDP], b"v=0\r\n").await.assert_problem(415, "no offer of ours is open");
+    house.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_answer_counts_among_the_sessions_of_its_address_that_never_connect() {
+    let house = house(CounterPolicy::OnCodecMismatch).await;
+    let first = countered(&house).await;
+    let second = countered(&house).await;
+    let place = |reply: &Reply| reply.header("location").expect("a Location").to_owned();
+    for n in 1..UNCONNECTED {
+        assert_eq!(house.post("/whep/live", None, &offer("chromium-156-play")).await.status, 201, "{n}");
+    }
+
+    let last = house.ask("PATCH", &place(&first), &[SDP], answer(&first.body).as_bytes()).await;
+    let flood = house.ask("PATCH", &place(&second), &[SDP], answer(&second.body).as_bytes()).await;
+
+    assert_eq!(last.status, 204, "{last:?}");
+    flood.assert_problem(429, "one too many");
+    let session = session(&place(&first));
+    house.control.notice(Notice::Connected { session, remote: ([192, 0, 2, 9], 4).into() });
+    let again = house.ask("PATCH", &place(&second), &[SDP], answer(&second.body).as_bytes()).await;
+    assert_eq!(again.status, 204, "it may be answered again: {again:?}");
+    house.shut_down().await;
+}
+
+#[tokio::test]
+async fn whoever_was_sent_here_is_told_whole_urls() {
+    let house = house(CounterPolicy::OnCodecMismatch).await;
+    let path = "/whep/live?redirected=1";
+
+    for reply in [house.post(path, None, &foreign()).await, house.post(path, None, &offer("chromium-156-play")).await] {
+        let location = reply.header("location").expect("a Location").to_owned();
+        assert!(location.starts_with("http://a/session/"), "{location}");
+        let links = reply.all_of("link");
+        assert!(links.len() == 2 && links.iter().all(|link| link.starts_with(&format!("<{location}/"))), "{links:?}");
+    }
     house.shut_down().await;
 }

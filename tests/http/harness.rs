@@ -119,6 +119,9 @@ impl House {
     }
 }
 
+/// Most viewers of one address who have their answer and are not connected yet.
+pub const UNCONNECTED: usize = 80;
+
 /// What the server stands on: a media plane that takes every session and does nothing with it.
 fn floors_below(metrics: &Metrics, state: &Path, change: impl FnOnce(&mut Policies)) -> (Arc<Control>, Arc<Auth>) {
     let closed = StreamPolicy { watch: WatchPolicy::Token, ..StreamPolicy::default() };
@@ -130,7 +133,7 @@ fn floors_below(metrics: &Metrics, state: &Path, change: impl FnOnce(&mut Polici
         candidates: vec![([192, 0, 2, 1], 8080).into()],
         policies: Arc::clone(&policies),
         max_sessions: 100,
-        max_unconnected_per_address: 100,
+        max_unconnected_per_address: UNCONNECTED,
     };
     let plane = Plane { fingerprint: Fingerprint { hash: Hash::Sha256, value: vec![7; 32] } };
     let control = Control::new(plane, settings, metrics).expect("registered once");

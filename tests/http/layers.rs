@@ -110,3 +110,35 @@ async fn layers_are_chosen_for_a_viewers_session_only() {
     assert_eq!(reply.status, 200, "the session of a viewer without a name is whoever's knows its URL");
     house.shut_down().await;
 }
+
+#[tokio::test]
+async fn too_many_choices_of_one_session_are_told_to_wait() {
+    let house = House::new();
+    let place = format!("{}/layer", watch(&house).await);
+    let one = format!(
+        "POST {place} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{{\"rid\":\"h\"}}"
+    );
+
+    let mut flood = one.repeat(200);
+    flood.push_str(&format!("DELETE {place} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+    let statuses: Vec<u16> = house.raw(flood.as_bytes()).await.iter().map(|reply| reply.status).collect();
+
+    assert_eq!(statuses[..100], [200; 100]);
+    assert!(statuses.contains(&429) && !statuses.contains(&503), "{statuses:?}");
+    house.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_wish_of_another_type_is_told_which_one_is_wanted() {
+    let house = House::new();
+    let viewer = watch(&house).await;
+
+    for path in [format!("{viewer}/layer"), format!("{viewer}/events")] {
+        let refused = house.ask("POST", &path, &[("Content-Type", "text/plain")], b"[]").await;
+        refused.assert_problem(415, &path);
+        for reply in [refused, house.ask("OPTIONS", &path, &[], b"").await] {
+            assert_eq!(reply.header("accept-post"), Some("application/json"), "{path}");
+        }
+    }
+    house.shut_down().await;
+}
