@@ -21,6 +21,7 @@ use crate::media::{CloseReason, Notice};
 use crate::metrics::Metrics;
 use crate::net;
 
+mod files;
 pub mod links;
 
 use links::{Links, Listening};
@@ -147,6 +148,7 @@ fn start(config: &Config) -> Result<Ready, AppError> {
     let control = Control::new(media.handle(), settings, &metrics)?;
 
     let mut http = config.http.clone();
+    http.limits.connections = files::allow(http.limits.connections);
     if let Some(Tls::SelfSigned { names }) = &mut http.tls {
         *names = links::certificate_names(config, &candidates, hostname());
     }
