@@ -28,7 +28,10 @@ class Reception {
     this.startedAt = performance.now();
   }
 
-  /** Calls `told` with `active` or `inactive`. If that is not to be had, the viewer finds out a little later. */
+  /**
+   * Calls `told` with `active` or `inactive`, and with null when it is not known from now on. If events are not to be
+   * had, the viewer finds out a little later.
+   */
   async listen(told) {
     const { events, over } = this.call;
     if (!events) return;
@@ -37,9 +40,23 @@ class Reception {
     const made = await fetch(events, { method: "POST", headers, body: JSON.stringify(kinds) });
     const location = made.headers.get("location");
     if (!location || this.call.ended) return;
-    const source = new EventSource(new URL(location, made.url));
-    over.then(() => source.close());
-    for (const kind of kinds) source.addEventListener(kind, () => told(kind));
+    let source = null;
+    const hear = () => {
+      source?.close();
+      source = null;
+      // Over HTTP/1.1 all tabs of a browser share six connections: one that nobody looks at leaves them to others.
+      if (document.hidden) return told(null);
+      source = new EventSource(new URL(location, made.url));
+      for (const kind of kinds) source.addEventListener(kind, () => told(kind));
+      // Closed by the browser: refused, as by a full server. It does not ask again.
+      source.onerror = ({ target }) => target.readyState === EventSource.CLOSED && told(null);
+    };
+    document.addEventListener("visibilitychange", hear);
+    over.then(() => {
+      document.removeEventListener("visibilitychange", hear);
+      source?.close();
+    });
+    hear();
   }
 
   async sample() {
