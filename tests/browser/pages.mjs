@@ -13,6 +13,12 @@ export default async function pages(test) {
   const home = await openPage(test, browser, server.url, 'home');
   await home.screenshot({ path: test.file('home.png') });
   const viewer = await openPage(test, browser, `${server.url}/watch/talk`, 'viewer');
+  let [events, refused] = ['', 0];
+  viewer.on('response', (response) => {
+    if (!/\/events\/[0-9a-f]{32}$/.test(response.url())) return;
+    if (response.status() === 200) events = response.url();
+    else refused++;
+  });
   await pause(EARLY_MS);
   test.check('the viewer who came too early is not live', await state(viewer) !== 'live', await state(viewer));
   await viewer.screenshot({ path: test.file('watch-early.png') });
@@ -40,6 +46,16 @@ export default async function pages(test) {
   await presenter.click('#go');
   await until(20_000, 'the viewer to come back by itself', async () => await state(viewer) === 'live');
   test.check('when the presenter returns the viewer is live again by itself', true);
+
+  // Whoever waits for the event that the presenter is back, and gets no events any more, must find out all the same.
+  await presenter.click('#stop');
+  await until(20_000, 'the viewer to wait', async () => await state(viewer) === 'waiting');
+  const ended = await fetch(events, { method: 'DELETE' });
+  test.check('its event stream was ended', ended.status === 200, `${ended.status}`);
+  await until(10_000, 'the viewer to ask for it in vain', () => refused > 0);
+  await presenter.click('#go');
+  await until(20_000, 'the viewer to come back without events', async () => await state(viewer) === 'live');
+  test.check('without events, too, the viewer is live again by itself', true);
 }
 
 /** What the page says of itself. */
