@@ -158,4 +158,4 @@ const SENDS: &str = "tribune_media_sends_total";
 const CUTS: &str = "tribune_viewer_cuts_total{reason=\"late\"}";
 const CONNECTED: &str = "tribune_handshakes_total{result=\"connected\"}";
 const SETTLE: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);

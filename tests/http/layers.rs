@@ -119,8 +119,8 @@ async fn too_many_choices_of_one_session_are_told_to_wait() {
         "POST {place} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{{\"rid\":\"h\"}}"
     );
 
-    let mut flood = one.repeat(200);
-    flood.push_str(&format!("DELETE {place} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+    let last = format!("DELETE {place} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let flood = one.repeat(200) + &last;
     let statuses: Vec<u16> = house.raw(flood.as_bytes()).await.iter().map(|reply| reply.status).collect();
 
     assert_eq!(statuses[..100], [200; 100]);
