@@ -2,7 +2,7 @@
 //!
 //! POST makes an event stream of chosen kinds at a URL of its own; GET on the entry itself opens one with all kinds, for
 //! players that give its address to an `EventSource` as it is. `EventSource` cannot send credentials, so the URLs, which
-//! nobody can guess, are enough.
+//! nobody can guess, are enough. As everywhere in a session, credentials that are sent must be right.
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -68,8 +68,9 @@ pub(super) async fn post(
 
 /// GET on the entry: an event stream with all kinds that has no URL of its own.
 /// # Errors
-/// `NoSession`, `Full` or `TooMany` when too many are being read.
+/// `Denied`, `NoSession`, `Full` or `TooMany` when too many are being read.
 pub(super) fn open(app: &App, session: SessionId, parts: &Parts, client: IpAddr) -> Result<Response<Body>, Problem> {
+    authorise(app, session, &parts.headers)?;
     if parts.method == Method::HEAD {
         return app.control.session(session).map(|_| head()).ok_or_else(|| missed(app, client));
     }
@@ -89,6 +90,7 @@ pub(super) fn get(
     parts: &Parts,
     client: IpAddr,
 ) -> Result<Response<Body>, Problem> {
+    authorise(app, session, &parts.headers)?;
     if parts.method == Method::HEAD {
         return app.control.has_events(session, stream).then(head).ok_or_else(|| missed(app, client));
     }
@@ -99,13 +101,15 @@ pub(super) fn get(
 
 /// DELETE: ends an event stream.
 /// # Errors
-/// `NoSession`.
+/// `Denied`, `NoSession`.
 pub(super) fn delete(
     app: &App,
     session: SessionId,
     stream: EventStreamId,
+    headers: &HeaderMap,
     client: IpAddr,
 ) -> Result<Response<Body>, Problem> {
+    authorise(app, session, headers)?;
     if app.control.remove_events(session, stream) { Ok(empty()) } else { Err(missed(app, client)) }
 }
 
@@ -146,7 +150,7 @@ fn last_seen(headers: &HeaderMap) -> Option<u64> {
 fn head() -> Response<Body> {
     let mut response = empty();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(STREAM));
     // Nginx would keep events back until it has many.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
@@ -229,6 +233,8 @@ fn data(event: &Event, video: usize) -> serde_json::Value {
 
 /// The extension's name.
 const EXTENSION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
+/// What events are written in (HTML §9.2.5).
+pub(super) const STREAM: &str = "text/event-stream";
 /// Proxies give up connections that are silent for half a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// When a reader that was cut off comes back.

@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime};
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, LINK,
-    SERVER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
+    HeaderValue, LINK, SERVER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -182,7 +182,9 @@ impl App {
             Route::Layer(id) => layers::get(self, id, headers, client),
             Route::Events(id) if method == Method::POST => events::post(self, id, headers, body, client).await,
             Route::Events(id) => events::open(self, id, parts, client),
-            Route::EventStream(id, stream) if method == Method::DELETE => events::delete(self, id, stream, client),
+            Route::EventStream(id, stream) if method == Method::DELETE => {
+                events::delete(self, id, stream, headers, client)
+            }
             Route::EventStream(id, stream) => events::get(self, id, stream, parts, client),
             Route::Home => self.pages.page("index.html", headers).await,
             Route::PublishPage => self.pages.page("publish.html", headers).await,
@@ -259,6 +261,8 @@ impl App {
         // RFC 9110 §8.6: these have no body, and 204 must not even say so.
         let bodiless = matches!(response.status(), StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
         let headers = response.headers_mut();
+        // HEAD of an event stream: GET has no length either.
+        let endless = headers.get(CONTENT_TYPE).is_some_and(|found| found == events::STREAM);
         cors::apply(headers);
         headers.insert(SERVER, HeaderValue::from_static("tribune"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -267,7 +271,7 @@ impl App {
             headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }
         // Said by us, not by the connection, so that HEAD has it too.
-        if let Some(length) = length.filter(|_| !bodiless) {
+        if let Some(length) = length.filter(|_| !bodiless && !endless) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         if closes {

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{ANN, House, Reply, offer, within};
+use crate::harness::{ANN, BOB, House, Reply, offer, within};
 use tribune::media::{CloseReason, Notice, SessionId, Summary};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -128,6 +128,7 @@ async fn an_event_stream_has_a_url_of_its_own_and_needs_no_credentials() {
         assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
         let head = house.ask("HEAD", location, &[], b"").await;
         assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+        assert_eq!(head.header("content-length"), None, "GET has none");
         let asked = house.ask("OPTIONS", location, &[], b"").await;
         assert_eq!(asked.header("allow"), Some("GET, HEAD, DELETE, OPTIONS"));
     }
@@ -136,6 +137,26 @@ async fn an_event_stream_has_a_url_of_its_own_and_needs_no_credentials() {
     let mut ear = Ear::open(&house, &stream, "").await;
     let told = ear.hear("event: active\ndata: {}\n\n").await;
     assert!(told.starts_with("id: ") || told.contains("\nid: "), "{told:?}");
+    house.shut_down().await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_sent_for_events_must_be_right() {
+    let house = House::new();
+    present(&house).await;
+    let viewer = house.post("/whep/live", Some(ANN), &offer("chromium-156-play")).await;
+    let viewer = viewer.header("location").expect("a Location").to_owned();
+    let stream = create(&house, &viewer, "[]").await;
+    let (bob, junk) = (format!("Bearer {BOB}"), "Bearer undefined".to_owned());
+
+    for (credentials, status) in [(&bob, 404), (&junk, 401)] {
+        let headers = [("Authorization", credentials.as_str())];
+        for (method, path) in [("GET", format!("{viewer}/events")), ("GET", stream.clone()), ("DELETE", stream.clone())]
+        {
+            house.ask(method, &path, &headers, b"").await.assert_problem(status, &format!("{method} {path}"));
+        }
+    }
+    assert_eq!(house.ask("HEAD", &stream, &[], b"").await.status, 200, "it is still there");
     house.shut_down().await;
 }
 
