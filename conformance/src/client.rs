@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::answer::Sdp;
 use crate::case::Halt;
+use crate::cases::switch::Play;
 use crate::cli::Side;
 use crate::http::{Exchange, Http, NoAnswer, Request};
 use crate::offer::Fixture;
@@ -59,6 +60,8 @@ pub(crate) struct Context {
     /// The client.
     pub(crate) http: Http,
     samples: [OnceCell<Session>; 2],
+    /// What was seen of a presenter with three layers.
+    pub(crate) layers: OnceCell<Play>,
     made: RefCell<Vec<Made>>,
     next_post: [Cell<Option<Instant>>; 2],
     /// Status codes of every POST so far, for clauses about all of them.
@@ -105,6 +108,7 @@ impl Context {
             target,
             http,
             samples: [OnceCell::new(), OnceCell::new()],
+            layers: OnceCell::new(),
             made: RefCell::default(),
             next_post: [const { Cell::new(None) }; 2],
             post_codes: RefCell::default(),

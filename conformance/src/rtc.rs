@@ -19,6 +19,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::cli::Side;
 use media::Synthetic;
+pub(crate) use media::{RIDS, mark};
 pub(crate) use notes::{Reports, Track};
 
 /// A client that has an offer and waits for the answer.
@@ -148,7 +149,7 @@ impl Client {
         let mut api = client.rtc.sdp_api();
         for kind in kinds {
             let layers = (style.simulcast && *kind == MediaKind::Video).then(|| {
-                let send = media::RIDS.map(SimulcastLayer::new).to_vec();
+                let send = RIDS.map(SimulcastLayer::new).to_vec();
                 Simulcast { send, recv: Vec::new() }
             });
             client.mids.push(api.add_media(*kind, direction, Some("conformance".into()), None, layers));

@@ -30,7 +30,6 @@ pub(super) fn cases() -> Vec<Case> {
         Case::whep("EVT-09", active_at_start),
         Case::whep("EVT-10", no_inactive_at_start).in_phase(Phase::Idle),
         Case::whep("EVT-11", inactive_at_the_end).in_phase(Phase::Own),
-        Case::whep("EVT-12", layers_event),
         Case::whep("EVT-13", viewer_count),
         Case::fixed(
             "EVT-14",
@@ -326,16 +325,12 @@ async fn layers(cx: &Context, side: Side) -> Result<serde_json::Value, Halt> {
 }
 
 /// True for the shape that drafts up to October 2024 had.
-fn is_old(layers: &serde_json::Value) -> bool {
+pub(super) fn is_old(layers: &serde_json::Value) -> bool {
     layers.to_string().contains("encodingId") || layers.get("0").is_some_and(|m| m.get("layers").is_some())
 }
 
-async fn layers_event(cx: &Context, side: Side) -> Done {
-    let layers = layers(cx, side).await?;
-    let expected = "m-line index → array of layers with rid, spatialLayerId or temporalLayerId";
-    if is_old(&layers) {
-        return Ok(Outcome::new(Verdict::Legacy, expected, layers.to_string()));
-    }
+/// What is wrong with the form of a `layers` event.
+pub(super) fn wrong_layers(layers: &serde_json::Value) -> Vec<String> {
     let mut complaints = Vec::new();
     for (index, list) in layers.as_object().into_iter().flatten() {
         if index.parse::<u16>().is_err() {
@@ -355,7 +350,7 @@ async fn layers_event(cx: &Context, side: Side) -> Done {
     if !layers.is_object() {
         complaints.push("no object".to_owned());
     }
-    Ok(Outcome::complaints(expected, &complaints, layers.to_string()))
+    complaints
 }
 
 async fn old_layers_event(cx: &Context, side: Side) -> Done {

@@ -3,7 +3,7 @@
 use super::events::{Channel, EVENTS};
 use super::links::links;
 use super::seen;
-use crate::case::{Case, Done, Halt, Outcome, Verdict};
+use crate::case::{Case, Done, Halt, Outcome};
 use crate::cli::Side;
 use crate::client::{Context, Session};
 use crate::http::Exchange;
@@ -18,34 +18,30 @@ pub(super) fn cases() -> Vec<Case> {
         Case::whep("LAY-04", automatic_again),
         Case::whep("LAY-05", delete),
         Case::whep("LAY-06", unknown_layers),
-        Case::fixed("LAY-02", &[Side::Whep], Verdict::Skip, ONE_LAYER),
-        Case::fixed("LAY-07", &[Side::Whep], Verdict::Skip, ONE_LAYER),
-        Case::fixed("LAY-08", &[Side::Whep], Verdict::Skip, ONE_LAYER),
     ]
 }
 
-/// Why some clauses are not judged.
-const ONE_LAYER: &str = "the suite's presenter sends one layer; this needs several";
 /// The relation of the extension.
 const LAYER: &str = "urn:ietf:params:whep:ext:core:layer";
 
 /// Where a session's layer is chosen.
-struct Chooser {
+pub(super) struct Chooser {
     session: Session,
     url: Url,
     /// Index of the video section.
-    video: usize,
+    pub(super) video: usize,
 }
 
 impl Chooser {
-    async fn choose(&self, cx: &Context, body: &str) -> Result<Exchange, Halt> {
+    /// Asks for what that JSON says.
+    pub(super) async fn choose(&self, cx: &Context, body: &str) -> Result<Exchange, Halt> {
         let request = cx.request(Side::Whep, "POST", &self.url).header("Content-Type", "application/json");
         Ok(cx.http.send(request.body(body)).await?)
     }
 }
 
 /// Reads the link of a session.
-fn chooser(session: Session) -> Result<Chooser, Halt> {
+pub(super) fn chooser(session: Session) -> Result<Chooser, Halt> {
     let found = links(&session.exchange.response).into_iter().find(|l| l.is(LAYER));
     let link = found.ok_or_else(|| Halt::NotApplicable("layer selection is not advertised".into()))?;
     let url = session.exchange.request.url.resolve(&link.target).map_err(Halt::Skip)?;

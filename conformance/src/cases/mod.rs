@@ -21,6 +21,7 @@ mod rtp;
 mod sdp;
 mod session;
 mod simulcast;
+pub(crate) mod switch;
 mod transport;
 mod trickle;
 mod whep;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         presenters::cases(),
         events::cases(),
         layers::cases(),
+        switch::cases(),
         legacy::cases(),
         redirect::cases(),
     ]

@@ -79,6 +79,13 @@ async fn declined(cx: &Context, side: Side) -> Done {
 
 /// A presenter of three layers whose SSRCs are not declared, and a viewer of it.
 async fn three_layers(cx: &Context) -> Result<(Session, Live, Live), Halt> {
+    let (session, presenter) = presented(cx).await?;
+    let (_, viewer) = connected(cx, Side::Whep).await?;
+    Ok((session, presenter, viewer))
+}
+
+/// A presenter of three layers whose SSRCs are not declared.
+pub(super) async fn presented(cx: &Context) -> Result<(Session, Live), Halt> {
     let style = Style { simulcast: true, ..Style::USUAL };
     let undeclared = |offer: &str| drop_lines(offer, "a=ssrc");
     let (session, mut presenter) = cx.join_as(Side::Whip, &BOTH, style, undeclared).await?;
@@ -93,12 +100,11 @@ async fn three_layers(cx: &Context) -> Result<(Session, Live, Live), Halt> {
     if cx.endpoint(Side::Whep).is_err() {
         return Err(Halt::Skip("no --whep given, so nobody can watch".into()));
     }
-    let (_, viewer) = connected(cx, Side::Whep).await?;
-    Ok((session, presenter, viewer))
+    Ok((session, presenter))
 }
 
 /// Ends what [`three_layers`] made.
-async fn end(cx: &Context, session: &Session, mut presenter: Live) -> Result<(), Halt> {
+pub(super) async fn end(cx: &Context, session: &Session, mut presenter: Live) -> Result<(), Halt> {
     presenter.close().await;
     cx.close(session).await?;
     cx.clean_up_side(Side::Whep).await;

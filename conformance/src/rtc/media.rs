@@ -77,6 +77,7 @@ impl Synthetic {
                 Codec::H264 => (h264(keyframe), tick.wrapping_mul(1800)),
                 _ => (vp8(keyframe, self.frames as u16), tick.wrapping_mul(1800)),
             };
+            let payloads = marked(payloads, track.rid);
             let count = payloads.len();
             let Some(stream) = rtc.direct_api().stream_tx_by_mid(track.mid, track.rid).map(|s| s.ssrc()) else {
                 continue;
@@ -173,6 +174,23 @@ fn slice(header: u8) -> Vec<u8> {
     payload
 }
 
+/// Writes into the last octet of large packets which layer they are of, so that a viewer can tell.
+fn marked(mut payloads: Vec<Vec<u8>>, rid: Option<Rid>) -> Vec<Vec<u8>> {
+    let name = rid.and_then(|rid| RIDS.into_iter().find(|name| Rid::from(*name) == rid));
+    if let Some(mark) = name.map(mark) {
+        for payload in payloads.iter_mut().filter(|payload| payload.len() >= 400) {
+            payload.pop();
+            payload.push(mark);
+        }
+    }
+    payloads
+}
+
+/// The mark of the layer with that rid.
+pub(crate) fn mark(rid: &str) -> u8 {
+    rid.bytes().next().unwrap_or_default()
+}
+
 /// True when a payload is the start of a key frame.
 pub(super) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
     match codec {
@@ -194,7 +212,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// Frames between key frames that nobody asked for: two seconds.
 const KEYFRAME_INTERVAL: u32 = 50;
 /// The layers of a simulcast stream.
-pub(super) const RIDS: [&str; 3] = ["h", "m", "l"];
+pub(crate) const RIDS: [&str; 3] = ["h", "m", "l"];
 
 #[cfg(test)]
 mod tests {

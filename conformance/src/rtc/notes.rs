@@ -32,6 +32,13 @@ pub(crate) struct Track {
     pub(crate) origin: Option<SystemTime>,
     /// Most packets that came within ten milliseconds.
     pub(crate) burst: u64,
+    /// The mark of the newest large packet: which layer of the synthetic stream it is of.
+    pub(crate) mark: Option<u8>,
+    /// For each change of the mark, whether it came with the start of a key frame; bounded.
+    pub(crate) switches: Vec<bool>,
+    /// How often the timestamp ran backwards or more than ten seconds ahead from one packet to the next in order.
+    pub(crate) leaps: u64,
+    newest_time: Option<(u64, u32)>,
     window: (Option<Instant>, u64),
 }
 
@@ -51,6 +58,10 @@ impl Track {
             mid: None,
             origin: None,
             burst: 0,
+            mark: None,
+            switches: Vec::new(),
+            leaps: 0,
+            newest_time: None,
             window: (None, 0),
         };
         track.note(packet, keyframe, now);
@@ -61,6 +72,7 @@ impl Track {
     pub(super) fn note(&mut self, packet: &RtpPacket, keyframe: bool, now: Instant) {
         let number = *packet.seq_no;
         self.packets += 1;
+        self.note_layer(packet, keyframe);
         self.first = self.first.min(number);
         self.last = self.last.max(number);
         if keyframe {
@@ -80,6 +92,27 @@ impl Track {
             (*start, *count) = (Some(now), 1);
         }
         self.burst = self.burst.max(*count);
+    }
+
+    /// Notes of which layer a packet is, and whether its timestamp follows those before.
+    fn note_layer(&mut self, packet: &RtpPacket, keyframe: bool) {
+        // Small packets, such as parameter sets, carry no mark.
+        let mark = packet.payload.last().copied().filter(|_| packet.payload.len() >= MARKED);
+        if mark.is_some() {
+            if self.mark.is_some() && self.mark != mark && self.switches.len() < MOST_SWITCHES {
+                self.switches.push(keyframe);
+            }
+            self.mark = mark;
+        }
+        let (number, time) = (*packet.seq_no, packet.header.timestamp);
+        match self.newest_time {
+            Some((newest, _)) if number <= newest => {}
+            Some((_, before)) => {
+                self.leaps += u64::from(time.wrapping_sub(before) > FARTHEST);
+                self.newest_time = Some((number, time));
+            }
+            None => self.newest_time = Some((number, time)),
+        }
     }
 
     /// Packets that the numbering promises and that did not come.
@@ -144,5 +177,11 @@ impl Reports {
 
 /// Packets that come within this time are one burst.
 const BURST: Duration = Duration::from_millis(10);
+/// Packets of at least so many octets carry a mark.
+const MARKED: usize = 400;
+/// Changes of layer that are noted.
+const MOST_SWITCHES: usize = 64;
+/// Ten seconds of video at 90 kHz; more is no time that went by.
+const FARTHEST: u32 = 900_000;
 /// More than any session has.
 const MOST_SOURCES: usize = 64;
