@@ -25,7 +25,7 @@ pub(crate) struct Row {
     pub(crate) severity: String,
     /// Document and section.
     pub(crate) source: String,
-    /// True when the clause is cited from working knowledge and must be re-read before a FAIL is published.
+    /// True when the clause was not held against the words of the document that it cites; it can break nothing.
     pub(crate) from_memory: bool,
     /// The rule.
     pub(crate) requirement: String,
@@ -42,8 +42,12 @@ pub(crate) struct Row {
 
 impl Row {
     /// Joins a clause and its outcome. A broken clause that does not bind is advice, not non-conformance.
-    pub(crate) fn new(clause: &Clause, endpoint: Side, outcome: Outcome, took: Duration) -> Self {
+    pub(crate) fn new(clause: &Clause, endpoint: Side, mut outcome: Outcome, took: Duration) -> Self {
         let verdict = match (outcome.verdict, clause.weight()) {
+            (Verdict::Fail | Verdict::Warn, _) if clause.is_from_memory() => {
+                outcome.observed.push_str(" (judged from memory)");
+                Verdict::Info
+            }
             (Verdict::Fail, Weight::Advised | Weight::Quality) => Verdict::Warn,
             (verdict, _) => verdict,
         };

@@ -76,7 +76,9 @@ async fn no_token(cx: &Context, side: Side) -> Done {
     let verdict = match exchange.status() {
         200..=299 => Verdict::NotApplicable,
         401 if bearer.is_some_and(|c| !c.contains("error=")) => Verdict::Pass,
-        401 if bearer.is_none() && exchange.response.header("www-authenticate").is_some() => Verdict::Warn,
+        // RFC 6750 §3.1: that there is no code is a SHOULD.
+        401 if bearer.is_some() => Verdict::Warn,
+        401 if exchange.response.header("www-authenticate").is_some() => Verdict::Warn,
         _ => Verdict::Fail,
     };
     Ok(Outcome::new(verdict, "401, WWW-Authenticate: Bearer without error code", observed).by(&exchange))

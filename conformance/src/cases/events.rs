@@ -41,7 +41,6 @@ pub(super) fn cases() -> Vec<Case> {
         Case::whep("EVT-16", streams_end_with_the_session),
         Case::whep("EVT-17", keep_alive).beside(),
         Case::whep("EVT-18", direct_get),
-        Case::whep("LEG-08", old_layers_event),
     ]
 }
 
@@ -314,16 +313,6 @@ async fn inactive_at_the_end(cx: &Context, side: Side) -> Done {
     Ok(Outcome::judge(inactive.is_some(), "an inactive event when the presenter leaves", observed))
 }
 
-/// The first `layers` event of a viewer.
-async fn layers(cx: &Context, side: Side) -> Result<serde_json::Value, Halt> {
-    let (channel, _live) = watching(cx, side).await?;
-    channel.needs("layers")?;
-    let mut stream = channel.listen(cx, "[\"layers\"]").await?;
-    let (message, _) = stream.until("layers", Duration::from_secs(4)).await;
-    let data = message.map(|m| m.data.join("")).ok_or_else(|| Halt::Skip("no layers event within 4 s".into()))?;
-    serde_json::from_str(&data).map_err(|e| Halt::Skip(format!("layers: {e}: {data}")))
-}
-
 /// True for the shape that drafts up to October 2024 had.
 pub(super) fn is_old(layers: &serde_json::Value) -> bool {
     layers.to_string().contains("encodingId") || layers.get("0").is_some_and(|m| m.get("layers").is_some())
@@ -351,12 +340,6 @@ pub(super) fn wrong_layers(layers: &serde_json::Value) -> Vec<String> {
         complaints.push("no object".to_owned());
     }
     complaints
-}
-
-async fn old_layers_event(cx: &Context, side: Side) -> Done {
-    let layers = layers(cx, side).await?;
-    let verdict = if is_old(&layers) { Verdict::Legacy } else { Verdict::Info };
-    Ok(Outcome::new(verdict, "recorded only", layers.to_string()))
 }
 
 async fn viewer_count(cx: &Context, side: Side) -> Done {

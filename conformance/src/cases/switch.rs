@@ -19,6 +19,7 @@ use crate::rtc::{Live, Order, Seen, Track, mark};
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::whep("EVT-12", layers_event).in_phase(Phase::Own),
+        Case::whep("LEG-08", old_layers_event).in_phase(Phase::Own),
         Case::whep("LAY-02", layer_is_chosen).in_phase(Phase::Own),
         Case::whep("LAY-07", layer_that_stops).in_phase(Phase::Own),
         Case::whep("LAY-08", one_stream_over_switches).in_phase(Phase::Own),
@@ -130,6 +131,12 @@ async fn layers_event(cx: &Context, _: Side) -> Done {
         complaints.push(format!("three layers are sent, announced is {layers}"));
     }
     Ok(Outcome::complaints(expected, &complaints, layers.to_string()))
+}
+
+async fn old_layers_event(cx: &Context, _: Side) -> Done {
+    let layers = play(cx).await?.announced.as_ref().ok_or_else(|| Halt::Skip("no layers event".into()))?;
+    let verdict = if is_old(layers) { Verdict::Legacy } else { Verdict::Info };
+    Ok(Outcome::new(verdict, "recorded only", layers.to_string()))
 }
 
 async fn layer_is_chosen(cx: &Context, _: Side) -> Done {
