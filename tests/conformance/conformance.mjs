@@ -2,11 +2,12 @@
 // kept beside the logs.
 
 import fs from 'node:fs';
+import os from 'node:os';
 
 import { Server } from '../lib/server.mjs';
 import { suite } from './suite.mjs';
 
-/** Seconds that a whole run may take. */
+/** Seconds that a whole run may take on a machine that has nothing else to do. */
 const LONGEST = 90;
 
 /** Clauses that may be FAIL or WARN, each with its reason. */
@@ -17,7 +18,9 @@ const EXPLAINED = {
 
 export default async function conformance(test, { level = 'quality', strict = false } = {}) {
   // With tokens for viewers too, so that the clauses about them are judged at both endpoints.
-  const environment = { TRIBUNE_STREAMS_WATCH: 'token', ...(strict ? { TRIBUNE_HTTP_ETAG_POLICY: 'strict' } : {}) };
+  // The strict run judges counter-offers too, which are off by default.
+  const strictly = { TRIBUNE_HTTP_ETAG_POLICY: 'strict', TRIBUNE_HTTP_WHEP_COUNTER_OFFER: 'on-codec-mismatch' };
+  const environment = { TRIBUNE_STREAMS_WATCH: 'token', ...(strict ? strictly : {}) };
   const server = await Server.start(test, { environment });
   const { status, stdout, stderr, seconds } = await suite(test, [
     '--whip', server.whip('talk'), '--whep', server.whep('talk'), '--level', level, '--format', 'json', '--quiet',
@@ -40,5 +43,7 @@ export default async function conformance(test, { level = 'quality', strict = fa
   }
   test.note(`held: ${badge}`);
   test.check('most rows were really judged', summary.PASS >= rows.length * 0.6, `${summary.PASS} of ${rows.length}`);
-  test.check(`it took less than ${LONGEST} s`, seconds < LONGEST, `${seconds.toFixed(1)} s`);
+  // Others on the machine are no fault of the suite: what waits for the processor counts for as much as it waits.
+  const longest = LONGEST * Math.max(1, os.loadavg()[0] / os.availableParallelism());
+  test.check(`it took less than ${longest.toFixed(0)} s`, seconds < longest, `${seconds.toFixed(1)} s`);
 }

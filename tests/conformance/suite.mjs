@@ -8,8 +8,11 @@ import { BINARY } from '../lib/server.mjs';
 /** The suite: built next to the server, unless it is named. */
 export const SUITE = process.env.TRIBUNE_CONFORMANCE_BIN ?? path.join(path.dirname(BINARY), 'tribune-conformance');
 
-/** Runs the suite to its end; when the case is over before that, it is ended. */
-export async function suite(test, words, environment = {}) {
+/**
+ * Runs the suite to its end; when the case is over before that, it is ended. `during`: what is done meanwhile, with a
+ * way to press Ctrl-C.
+ */
+export async function suite(test, words, environment = {}, during = null) {
   const child = spawn(SUITE, words, { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
   test.atEnd(() => { child.kill(); });
   const texts = ['', ''];
@@ -18,6 +21,7 @@ export async function suite(test, words, environment = {}) {
     stream.on('data', (text) => { texts[index] += text; });
   });
   const began = Date.now();
+  if (during) during(() => { child.kill('SIGINT'); }).catch((error) => { test.note(`meanwhile: ${error.message}`); });
   const status = await new Promise((resolve, reject) => {
     child.once('error', (error) => reject(new Error(`${SUITE}: ${error.message}`)));
     child.once('close', (code, signal) => resolve(code ?? signal));
