@@ -314,39 +314,39 @@ impl Ingress {
         Some(self.lanes.len() - 1)
     }
 
-    /// Section, layer, and whether these are retransmissions: by declared SSRC, else by mid and rid (RFC 8852), else by
-    /// payload type.
+    /// Section, layer, and whether these are retransmissions. A MID decides against a declared SSRC, and so does a payload
+    /// type that the section does not have (RFC 9143 §9.2); layers are told by rid (RFC 8852).
     fn identify(&self, header: &Header, plain: &[u8]) -> Option<(usize, u8, bool)> {
-        for (at, section) in self.sections.iter().enumerate() {
-            for source in &section.sources {
-                if section.rids.is_empty() && (source.ssrc == header.ssrc || source.rtx == Some(header.ssrc)) {
-                    return Some((at, 0, source.rtx == Some(header.ssrc)));
+        let value = |id: Option<u8>| {
+            let id = id?;
+            header.extensions(plain).find(|(i, _)| *i == id).map(|(_, value)| value)
+        };
+        let candidates = || {
+            self.sections.iter().enumerate().filter_map(|(at, section)| {
+                if value(section.extensions.mid).is_some_and(|mid| mid != section.mid.as_bytes()) {
+                    return None;
                 }
-            }
+                let is_media = section.formats.iter().any(|f| f.payload_type == header.payload_type);
+                let is_rtx = section.formats.iter().any(|f| f.rtx == Some(header.payload_type));
+                (is_media || is_rtx).then_some((at, section, is_rtx))
+            })
+        };
+        let is_declared = |section: &Section| {
+            let mut sources = section.sources.iter();
+            section.rids.is_empty() && sources.any(|s| s.ssrc == header.ssrc || s.rtx == Some(header.ssrc))
+        };
+        if let Some((at, _, is_rtx)) = candidates().find(|(_, section, _)| is_declared(section)) {
+            return Some((at, 0, is_rtx));
         }
-        for (at, section) in self.sections.iter().enumerate() {
-            let ids = section.extensions;
-            let value = |id: Option<u8>| {
-                let id = id?;
-                header.extensions(plain).find(|(i, _)| *i == id).map(|(_, value)| value)
-            };
-            if value(ids.mid).is_some_and(|mid| mid != section.mid.as_bytes()) {
-                continue;
-            }
-            let is_media = section.formats.iter().any(|f| f.payload_type == header.payload_type);
-            let is_rtx = section.formats.iter().any(|f| f.rtx == Some(header.payload_type));
-            if !is_media && !is_rtx {
-                continue;
-            }
+        candidates().find_map(|(at, section, is_rtx)| {
             if section.rids.is_empty() {
                 return Some((at, 0, is_rtx));
             }
+            let ids = section.extensions;
             let rid = value(ids.repaired_rid).filter(|_| is_rtx).or_else(|| value(ids.rid));
-            if let Some(layer) = section.rids.iter().position(|r| Some(r.as_bytes()) == rid) {
-                return Some((at, layer as u8, is_rtx));
-            }
-        }
-        None
+            let layer = section.rids.iter().position(|r| Some(r.as_bytes()) == rid)?;
+            Some((at, layer as u8, is_rtx))
+        })
     }
 
     fn original_payload_type(&self, section: usize, rtx: u8) -> Option<u8> {

@@ -26,6 +26,27 @@ fn a_viewer_starts_at_a_key_frame() {
 }
 
 #[test]
+fn sources_declared_in_each_other_s_section_play() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.park(1, Role::Presenter, CHROMIUM_PUBLISH);
+    let tracks = &mut rig.clients[presenter].tracks;
+    let (audio, video) = (tracks[0].ssrc, tracks[1].ssrc);
+    (tracks[0].ssrc, tracks[1].ssrc) = (video, audio);
+    rig.connect(presenter);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+
+    let sound = rig.frame(presenter, Kind::Audio, true, 1);
+    let picture = rig.frame(presenter, Kind::Video, true, 4);
+    rig.run(ms(2));
+
+    let client = &rig.clients[viewer];
+    let tags = |ssrc: u32| client.of(ssrc).iter().map(|s| s.tag).collect::<Vec<_>>();
+    assert_eq!(tags(client.audio().ssrc), sound);
+    assert_eq!(tags(client.video().ssrc), picture);
+    rig.finish();
+}
+
+#[test]
 fn sound_starts_at_once() {
     let mut rig = Rig::new(1);
     let presenter = rig.present(1, OBS);
