@@ -14,6 +14,7 @@ const LONGEST = 90;
 const EXPLAINED = {
   'WHEP-PLAY-07': 'viewers tell the streams apart by payload type, as every answer has one codec per section',
   'WHIP-4.4.3-01': 'a data channel alone does not keep a presenter off the air',
+  'WHEP-PLAY-07': 'no MID is sent to viewers: the answer gives each section its SSRC',
 };
 
 export default async function conformance(test, { level = 'quality', strict = false } = {}) {

@@ -10,6 +10,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group { name: "transport", when: When::Live, mutants: TRANSPORT },
     Group { name: "viewer", when: When::Live, mutants: VIEWER },
     Group { name: "presenter", when: When::Presenting, mutants: PRESENTER },
+    Group { name: "second presenter", when: When::Presenting, mutants: SECOND },
 ];
 
 const ANSWER: &[Mutant] = &[
@@ -232,19 +233,11 @@ const PRESENTER: &[Mutant] = &[
     ),
     Mutant::new(
         "406 for what it cannot take",
-        &["WHIP-4.4.2-01", "WHIP-4.4.3-01"],
+        &["WHIP-4.4.2-01"],
         Alter(|_, r| {
             if matches!(r.status, 400 | 422) {
                 r.status = 406;
             }
-        }),
-    ),
-    Mutant::new(
-        "partial answer",
-        &["WHIP-4.4.3-01"],
-        Forge(|q| {
-            let half = q.text().contains(" FOO/");
-            half.then(|| Reply { status: 201, body: PARTIAL.as_bytes().to_vec(), ..Reply::status(201) })
         }),
     ),
     Mutant::new(
@@ -271,21 +264,21 @@ const PRESENTER: &[Mutant] = &[
             }
         }),
     ),
-    Mutant::new(
-        "two presenters at once",
-        &["W-4.2-24"],
-        Forge(|q| {
-            let second = q.is("POST") && q.times > 0;
-            if second {
-                let mut reply = Reply { body: PARTIAL.as_bytes().to_vec(), ..Reply::status(201) };
-                reply.set("location", "/session/second");
-                return Some(reply);
-            }
-            q.path.ends_with("/session/second").then(|| Reply::status(200))
-        }),
-    )
-    .alone(),
 ];
+
+const SECOND: &[Mutant] = &[Mutant::new(
+    "two presenters at once",
+    &["W-4.2-24"],
+    Forge(|q| {
+        let second = q.is("POST") && q.times > 0;
+        if second {
+            let mut reply = Reply { body: PARTIAL.as_bytes().to_vec(), ..Reply::status(201) };
+            reply.set("location", "/session/second");
+            return Some(reply);
+        }
+        q.path.ends_with("/session/second").then(|| Reply::status(200))
+    }),
+)];
 
 /// One section taken, one rejected.
 const PARTIAL: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\

@@ -15,7 +15,9 @@ pub(super) const GROUPS: &[Group] = &[
     Group { name: "media", when: When::Live, mutants: MEDIA },
     Group { name: "consent", when: When::Live, mutants: CONSENT },
     Group { name: "rtp", when: When::Live, mutants: RTP },
+    Group { name: "playing", when: When::Quiet, mutants: PLAYING },
     Group { name: "feedback", when: When::Presenting, mutants: FEEDBACK },
+    Group { name: "layers", when: When::Presenting, mutants: LAYERS },
     Group { name: "own presenter", when: When::Own, mutants: OWN },
 ];
 
@@ -151,13 +153,12 @@ fn swap_back(offer: &str) -> String {
     offer.split_inclusive('\n').map(line).collect()
 }
 
+/// Sends media to no address but the first.
+const FIRST_ADDRESS: super::How = Wire(|p| if p.is_media() && p.path > 0 { Lose } else { Pass });
+
 const CONSENT: &[Mutant] = &[
-    Mutant::new(
-        "stays with the first address",
-        &["ICE-05", "ICE-13"],
-        Wire(|p| if p.is_media() && p.path > 0 { Lose } else { Pass }),
-    )
-    .alone(),
+    Mutant::new("stays with the first address", &["ICE-05"], FIRST_ADDRESS).alone(),
+    Mutant::new("leaves whoever moves", &["ICE-13"], FIRST_ADDRESS).alone(),
     Mutant::new(
         "ends in silence",
         &["ICE-11"],
@@ -169,7 +170,7 @@ const CONSENT: &[Mutant] = &[
     Mutant::new(
         "a restart stops the media",
         &["W-4.3.3-06"],
-        Wire(|p| if p.is_media() && p.age > Duration::from_millis(1500) { Lose } else { Pass }),
+        Wire(|p| if p.is_media() && p.age > Duration::from_millis(1000) { Lose } else { Pass }),
     )
     .alone(),
 ];
@@ -180,6 +181,24 @@ const RTP: &[Mutant] = &[
         &["RTP-06", "WHEP-PLAY-05"],
         Wire(|p| if !p.to_server && p.is_rtcp() { Lose } else { Pass }),
     ),
+    Mutant::new(
+        "few checks are answered",
+        &["RTP-15"],
+        Wire(|p| if p.is_stun_answer() && p.number >= 4 { Lose } else { Pass }),
+    )
+    .alone(),
+    Mutant::new(
+        "media that nobody can decrypt",
+        &["SEC-09"],
+        Wire(|p| {
+            let is_media = p.is_media();
+            if let Some(last) = p.octets.last_mut().filter(|_| is_media) {
+                *last ^= 1;
+            }
+            Pass
+        }),
+    )
+    .alone(),
     Mutant::new(
         "no handshake",
         &["SEC-07", "RTP-14"],
@@ -224,12 +243,19 @@ const RTP: &[Mutant] = &[
     ),
 ];
 
-const FEEDBACK: &[Mutant] = &[
-    Mutant::new(
-        "sends no RTCP",
-        &["W-4.6.1-01", "RTP-04"],
-        Wire(|p| if !p.to_server && p.is_rtcp() { Lose } else { Pass }),
-    ),
+const PLAYING: &[Mutant] = &[Mutant::new(
+    "deaf to RTCP",
+    &["RTP-03", "WHEP-PLAY-03", "WHEP-PLAY-04"],
+    Wire(|p| if p.to_server && p.is_rtcp() { Lose } else { Pass }),
+)];
+
+const FEEDBACK: &[Mutant] = &[Mutant::new(
+    "sends no RTCP",
+    &["W-4.6.1-01", "RTP-04"],
+    Wire(|p| if !p.to_server && p.is_rtcp() { Lose } else { Pass }),
+)];
+
+const LAYERS: &[Mutant] = &[
     Mutant::new(
         "RID extension under another id",
         &["WHIP-4.8-04"],
@@ -254,6 +280,7 @@ const OWN: &[Mutant] = &[
         "never has a presenter",
         &["WHEP-4.2.8-02"],
         Forge(|q| (q.is("POST") && q.side == Some(Side::Whep)).then(|| Reply::status(409))),
-    ),
-    Mutant::new("passes on no picture", &["RTP-01", "RTP-09"], NO_PICTURE).alone(),
+    )
+    .alone(),
+    Mutant::new("passes on no picture", &["RTP-01", "RTP-02", "RTP-09"], NO_PICTURE).alone(),
 ];

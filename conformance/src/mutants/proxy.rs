@@ -169,6 +169,8 @@ struct State {
     /// Method and path with the number of requests; bounded.
     asked: Mutex<HashMap<(String, String), u32>>,
     address: SocketAddr,
+    /// Whom a server that trusts loopback shall count requests against: else one mutant uses up what the next may ask.
+    client: String,
 }
 
 impl Proxy {
@@ -191,6 +193,10 @@ impl Proxy {
             relays: Relays::new(how),
             asked: Mutex::default(),
             address,
+            client: {
+                let [high, low] = address.port().to_be_bytes();
+                format!("198.18.{high}.{low}")
+            },
         });
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -265,7 +271,8 @@ async fn judge(state: &State, mut ask: Ask) -> Reply {
 async fn forward(state: &State, ask: &Ask) -> Reply {
     let mut url = state.upstream.clone();
     url.path.clone_from(&ask.path);
-    let headers = ask.headers.iter().filter(|(name, _)| !CONNECTION.contains(&name.as_str())).cloned().collect();
+    let headers = ask.headers.iter().filter(|(name, _)| !CONNECTION.contains(&name.as_str())).cloned();
+    let headers = headers.chain([("X-Forwarded-For".to_owned(), state.client.clone())]).collect();
     let request = Request { headers, ..Request::new(&ask.method, &url) }.body(ask.body.clone());
     let result = if ask.body.len() > 64 * 1024 {
         // A server that refuses early closes while the body is still being written.
