@@ -12,7 +12,6 @@ const LONGEST = 90;
 
 /** Clauses that may be FAIL or WARN, each with its reason. */
 const EXPLAINED = {
-  'WHEP-PLAY-07': 'viewers tell the streams apart by payload type, as every answer has one codec per section',
   'WHIP-4.4.3-01': 'a data channel alone does not keep a presenter off the air',
   'WHEP-PLAY-07': 'no MID is sent to viewers: the answer gives each section its SSRC',
 };
