@@ -390,11 +390,34 @@ const EXPLAINED: &[(&[&str], &str)] = &[
     (&["W-4.2-14", "WHIP-4.4.1-06"], "only recorded, never FAIL"),
     (&["ICE-06"], "only recorded on a server that is ICE lite"),
     (&["RTP-05", "RTP-07", "SEC-12"], "judged by what judges RTP-01, with another presenter"),
-    (&["RTP-10", "RTP-11", "RTP-12", "RTP-13", "ICE-14", "WHEP-PLAY-06"], "not tried, only said so"),
+    (
+        &["RTP-10", "RTP-11", "RTP-12", "RTP-13", "ICE-14", "SEC-06", "WHEP-PLAY-06", "WHIP-4.8-10"],
+        "not tried, only said so",
+    ),
     (&["ICE-07", "RTP-17"], "only recorded, never FAIL"),
     (&["ICE-08", "ICE-09", "ICE-10", "W-4.3.3-13"], "a mutant would take more than a minute of silence"),
+    (EVENTS, "the proxy holds a reply until it is whole, which an event stream never is"),
+    (COUNTER_OFFERS, "counter-offers are off by default"),
     (&["WHEP-PLAY-07"], "a MID is not sent to viewers: each section has its SSRC in the answer"),
     (&["WHIP-4.4.3-01"], "a data channel alone does not keep a presenter off the air"),
+];
+
+const EVENTS: &[&str] = &[
+    "EVT-01", "EVT-02", "EVT-03", "EVT-04", "EVT-05", "EVT-06", "EVT-07", "EVT-08", "EVT-09", "EVT-10", "EVT-11",
+    "EVT-12", "EVT-13", "EVT-14", "EVT-15", "EVT-16", "EVT-17", "EVT-18",
+];
+const COUNTER_OFFERS: &[&str] = &[
+    "WHEP-4.2.2-01",
+    "WHEP-4.2.2-02",
+    "WHEP-4.2.2-03",
+    "WHEP-4.2.2-04",
+    "WHEP-4.2.2-05",
+    "WHEP-4.2.2-06",
+    "WHEP-4.2.2-07",
+    "WHEP-4.2.2-08",
+    "WHEP-4.2.2-09",
+    "WHEP-4.2.2-10",
+    "WHEP-4.2.2-11",
 ];
 
 /// The name of a trial in which nothing is altered.
