@@ -134,7 +134,7 @@ fn judge(cli: &Cli, table: &Table) -> Result<Option<Report>, String> {
         let work = async {
             match cli.level {
                 Level::Interop if cli.only.is_empty() => interop::run(&context, progress, deadline).await,
-                _ => run(&context, table, &cases, progress, deadline).await,
+                _ => Box::pin(run(&context, table, &cases, progress, deadline)).await,
             }
         };
         tokio::select! {
