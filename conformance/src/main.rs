@@ -133,7 +133,7 @@ fn judge(cli: &Cli, table: &Table) -> Result<Option<Report>, String> {
     runtime()?.block_on(async {
         let work = async {
             match cli.level {
-                Level::Interop if cli.only.is_empty() => interop::run(&context, progress, deadline).await,
+                Level::Interop if cli.only.is_empty() => Box::pin(interop::run(&context, progress, deadline)).await,
                 _ => Box::pin(run(&context, table, &cases, progress, deadline)).await,
             }
         };
