@@ -167,12 +167,6 @@ const CONSENT: &[Mutant] = &[
             if told && !p.to_server { Lose } else { Pass }
         }),
     ),
-    Mutant::new(
-        "a restart stops the media",
-        &["W-4.3.3-06"],
-        Wire(|p| if p.is_media() && p.age > Duration::from_millis(1000) { Lose } else { Pass }),
-    )
-    .alone(),
 ];
 
 const RTP: &[Mutant] = &[
