@@ -396,7 +396,7 @@ const EXPLAINED: &[(&[&str], &str)] = &[
     ),
     (&["ICE-07", "RTP-17"], "only recorded, never FAIL"),
     (&["ICE-08", "ICE-09", "ICE-10", "W-4.3.3-13"], "a mutant would take more than a minute of silence"),
-    (&["W-4.3.3-06"], "the check takes RTCP for media, so that a mutant without RTP alone goes unnoticed"),
+    (&["W-4.3.3-06"], "its client moves to another port; what stops media there fails ICE-05 too"),
     (EVENTS, "the proxy holds a reply until it is whole, which an event stream never is"),
     (COUNTER_OFFERS, "counter-offers are off by default"),
     (&["WHEP-PLAY-07"], "a MID is not sent to viewers: each section has its SSRC in the answer"),
