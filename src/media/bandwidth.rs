@@ -26,6 +26,8 @@ pub struct Bandwidth {
     reports: Reports,
     /// Bits per second that the viewer's layer may have; `None`: no limit met so far.
     pub limit: Option<u64>,
+    /// Since then the viewer's layer does not come.
+    pub stopped_at: Option<Instant>,
     /// Until then the last change shows its effect.
     settled_at: Instant,
     raised_at: Option<Instant>,
@@ -107,6 +109,7 @@ impl Bandwidth {
             has_feedback: false,
             reports: Reports::default(),
             limit: None,
+            stopped_at: None,
             settled_at: now + SETTLE,
             raised_at: None,
             failures: 0,
@@ -174,6 +177,12 @@ impl Bandwidth {
     /// The viewer gets another layer from here on.
     pub fn switched(&mut self, now: Instant) {
         self.settled_at = now + SETTLE;
+    }
+
+    /// The viewer's layer does not come, and all others are too much for its way: is that so short that the layer may
+    /// only be slow?
+    pub fn is_patient(&mut self, now: Instant) -> bool {
+        now.saturating_duration_since(*self.stopped_at.get_or_insert(now)) < PATIENCE
     }
 
     /// What to do about a layer that costs `cost` bit/s, when the next higher one costs `next`; both measured.
@@ -376,6 +385,8 @@ const BLIND_PROBE: Duration = Duration::from_millis(2500);
 const REGRET: Duration = Duration::from_secs(8);
 /// A step up that lasted so long was none.
 const TRUST: Duration = Duration::from_secs(15);
+/// What floods a narrow way is worse than a picture that stands still for so long.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Older reports say nothing of now.
 const FRESH: Duration = Duration::from_secs(3);
 /// Padding of so much time is made up for.

@@ -128,8 +128,12 @@ impl Rung {
         if self.is_whole { Scale::ALL } else { Scale { spatial: self.spatial, temporal: self.temporal } }
     }
 
-    /// Is it clearly better than the other: a larger picture, or, of one size, a quarter more of rate?
+    /// Is it clearly better than the other: more of the same encoding, a larger picture, or, of one size, a quarter more
+    /// of rate?
     pub fn beats(&self, other: &Self) -> bool {
+        if self.layer == other.layer {
+            return (self.spatial, self.temporal) > (other.spatial, other.temporal);
+        }
         match (self.area(), other.area()) {
             (Some(ours), Some(theirs)) if ours != theirs => ours > theirs,
             _ => self.cost > other.cost + other.cost / 4,
@@ -213,8 +217,13 @@ pub fn pick(
     let at = allowed.iter().position(|rung| (rung.layer, rung.scale()) == current);
     let Some(at) = at else {
         let limit = bandwidth.limit.filter(|_| !is_by_hand).unwrap_or(u64::MAX);
+        let is_too_much = allowed.iter().all(|rung| rung.cost > limit);
+        if is_too_much && bandwidth.is_patient(now) {
+            return None;
+        }
         return Some((fitting(allowed, limit).unwrap_or(*best), Reason::Stopped));
     };
+    bandwidth.stopped_at = None;
     if is_by_hand {
         return (at + 1 < allowed.len()).then_some((*best, Reason::Hand));
     }

@@ -62,7 +62,7 @@ window.client = (() => {
     Object.assign(canvas, { width, height });
     const pen = canvas.getContext('2d');
     setInterval(() => {
-      for (let block = 0; block < 60; block += 1) {
+      for (let block = 0; block < 24; block += 1) {
         pen.fillStyle = `hsl(${360 * Math.random()} 80% ${100 * Math.random()}%)`;
         pen.fillRect(width * Math.random(), height * Math.random(), 24, 24);
       }

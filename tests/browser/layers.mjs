@@ -13,7 +13,7 @@ const run = promisify(execFile);
 
 /** Only the low one passes through 500 kbit/s. */
 const ENCODINGS = [
-  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 200_000 },
+  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 250_000 },
   { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 800_000 },
   { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 1_300_000 },
 ];
@@ -40,7 +40,7 @@ export default async function layers(test) {
     const rate = (bytesReceived - bytes) * 8;
     bytes = bytesReceived;
     await pause(1_000);
-    return rate > 800_000 && rate < 3_000_000;
+    return rate > 650_000 && rate < 3_000_000;
   });
   const before = (await statsOf(wide)).video;
   const narrowBefore = (await statsOf(narrow)).video;

@@ -1,12 +1,12 @@
 // Chromium presents one encoding of several spatial and temporal layers; a viewer asks for fewer and for all again.
 
-import { until } from '../lib/case.mjs';
+import { pause, until } from '../lib/case.mjs';
 import { firstPicture, SETTLE_MS } from '../lib/measure.mjs';
-import { pause } from '../lib/case.mjs';
 import { Server } from '../lib/server.mjs';
 import { Clients, hangUp, launch, statsOf } from './browser.mjs';
 
-const [WIDTH, HEIGHT] = [640, 360];
+/** Chromium makes three spatial layers of pictures of this size, of smaller ones fewer. */
+const [WIDTH, HEIGHT] = [960, 540];
 
 export default async function svc(test, { codec, mode }) {
   const server = await Server.start(test);
