@@ -38,7 +38,8 @@ export default async function svc(test, { codec, mode }) {
 
   if (mode.startsWith('L3')) {
     await choose({ spatialLayerId: 0 });
-    await until(8_000, 'a quarter of the lines', async () => await lines() === HEIGHT / 4);
+    // Encoders round up to even numbers.
+    await until(8_000, 'a quarter of the lines', async () => Math.abs(await lines() - HEIGHT / 4) <= 1);
     const low = await rate();
     test.check('its pictures go on', low > all * 0.7, `${low} a second of ${all}`);
   }
