@@ -201,11 +201,10 @@ async fn media_decrypts(cx: &Context, side: Side) -> Done {
 }
 
 async fn many_candidates(cx: &Context, side: Side) -> Done {
-    let lines: String = (0..200)
-        .map(|n| {
-            format!("a=candidate:{n} 1 udp {} 10.{}.1.{} {} typ host\r\n", 2_000_000 + n, n % 8, n + 1, 40_000 + n)
-        })
-        .collect();
+    let line = |n: u32| {
+        format!("a=candidate:{n} 1 udp {} 10.{}.1.{} {} typ host\r\n", 2_000_000 + n, n % 8, n + 1, 40_000 + n)
+    };
+    let lines = (0..200).map(line).collect::<Vec<_>>().concat();
     let offer = Fixture::Av.body(side).replacen("a=candidate:", &format!("{lines}a=candidate:"), 1);
     let exchange = cx.post_and_delete(side, cx.offering_text(side, &offer)?).await?;
     let lite = exchange.response.text().contains("a=ice-lite");

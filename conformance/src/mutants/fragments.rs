@@ -129,9 +129,7 @@ const RESTART: &[Mutant] = &[
         &["W-4.3.3-01"],
         Alter(|q, r| {
             if q.at_session("PATCH") && r.status == 200 {
-                r.rewrite(|text| {
-                    text.lines().filter(|l| !l.starts_with("a=candidate")).map(|l| format!("{l}\r\n")).collect()
-                });
+                r.rewrite(|text| text.split_inclusive('\n').filter(|l| !l.starts_with("a=candidate")).collect());
             }
         }),
     ),

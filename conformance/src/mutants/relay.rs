@@ -26,6 +26,7 @@ pub(super) enum Fate {
 }
 
 /// A datagram under way.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a mutant may do to it")]
 pub(super) struct Passing {
     /// Its octets; STUN is taken apart below instead.
     pub(super) octets: Vec<u8>,
@@ -225,10 +226,11 @@ impl Relay {
             let Ok(Ok((length, client))) = received else {
                 continue;
             };
-            if !paths.contains_key(&client) && paths.len() < MOST_CLIENTS {
-                if let Some(path) = relay.open(client, paths.len()).await {
-                    paths.insert(client, path);
-                }
+            if !paths.contains_key(&client)
+                && paths.len() < MOST_CLIENTS
+                && let Some(path) = relay.open(client, paths.len()).await
+            {
+                paths.insert(client, path);
             }
             if let Some(path) = paths.get(&client) {
                 relay.pass(path, buffer.get(..length).unwrap_or_default(), true).await;
