@@ -203,7 +203,7 @@ impl Default for Http {
             web_dir: String::new(),
             trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             max_connections: 4_096,
-            max_connections_per_address: 100,
+            max_connections_per_address: 500,
             header_timeout: Span(std::time::Duration::from_secs(5)),
             body_timeout: Span(std::time::Duration::from_secs(10)),
             etag_policy: EtagPolicy::Lenient,

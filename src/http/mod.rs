@@ -118,7 +118,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
-            connections_per_address: 100,
+            connections_per_address: 500,
             handshakes: 64,
             handshake: Duration::from_secs(5),
             head: Duration::from_secs(5),
