@@ -43,6 +43,7 @@ export default async function layers(test) {
     return rate > 650_000 && rate < 3_000_000;
   });
   const before = (await statsOf(wide)).video;
+  const sentBefore = (await statsOf(presenter)).layers.f.frames;
   const narrowBefore = (await statsOf(narrow)).video;
 
   await throttle((await statsOf(narrow)).port);
@@ -66,9 +67,12 @@ export default async function layers(test) {
 
   const after = (await statsOf(wide)).video;
   test.check('the other viewer keeps the high layer', after.frameHeight === HEIGHT, after.frameHeight);
-  // Two cores that encode three layers and decode two streams stumble now and then by themselves.
-  const frozen = after.totalFreezesDuration - before.totalFreezesDuration;
-  test.check('it does not stand still', frozen < 0.8, `${frozen} s in ${after.freezeCount - before.freezeCount} freezes`);
+  // Chromium answers a request for one layer by key frames of all, and leaves out pictures behind them to keep its rate:
+  // what the presenter did not send is no fault of the way.
+  const sent = (await statsOf(presenter)).layers.f.frames - sentBefore;
+  const decoded = after.framesDecoded - before.framesDecoded;
+  test.check('it decodes every picture of that layer', Math.abs(sent - decoded) <= 5, `${decoded} of ${sent}; `
+    + `${after.freezeCount - before.freezeCount} freezes`);
   test.check('it loses no packet', after.packetsLost === before.packetsLost, after.packetsLost - before.packetsLost);
   const { pliCount, framesDropped } = (await statsOf(narrow)).video;
   test.note(`the narrow viewer asked for ${pliCount - narrowBefore.pliCount} key frames and dropped `
