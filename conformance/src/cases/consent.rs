@@ -138,6 +138,8 @@ async fn no_revival(cx: &Context, side: Side) -> Done {
         return Err(Halt::Skip("the session never expired".into()));
     }
     live.order(Order::Wake).await;
+    // What the socket took in before the session expired is read now.
+    sleep(Duration::from_secs(1)).await;
     let before = live.seen().media_at;
     sleep(Duration::from_millis(2500)).await;
     let revived = live.seen().media_at != before;
