@@ -11,6 +11,7 @@ const CASES = {
   'chromium-av1': { module: '../browser/round-trip.mjs', options: { codec: 'video/AV1' }, seconds: 60, needs: ['chromium'] },
   'firefox-vp8': { module: '../browser/round-trip.mjs', options: { browser: 'firefox', codec: 'video/VP8' }, seconds: 90, needs: ['firefox', 'netns'] },
   layers: { module: '../browser/layers.mjs', seconds: 120, needs: ['chromium', 'netns'] },
+  'layers-obs': { module: '../browser/layers.mjs', options: { by: 'files' }, seconds: 120, needs: ['chromium', 'ffmpeg', 'netns'] },
   'svc-vp9': { module: '../browser/svc.mjs', options: { codec: 'video/VP9', mode: 'L3T3_KEY' }, seconds: 90, needs: ['chromium'] },
   'svc-av1': { module: '../browser/svc.mjs', options: { codec: 'video/AV1', mode: 'L1T3' }, seconds: 90, needs: ['chromium'] },
   'handshake-loss': { module: '../browser/handshake-loss.mjs', seconds: 120, needs: ['chromium', 'firefox', 'ffmpeg', 'netns'] },
