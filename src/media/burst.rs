@@ -48,7 +48,12 @@ impl Bursts {
         }
         self.waiting_since.get_or_insert(now);
         let waiting = self.gathered.len() + 1 - self.settled;
-        self.is_due |= (packet.marker && packet.source.kind == Kind::Video) || waiting >= MAX_BURST;
+        let is_whole = match packet.source.kind {
+            Kind::Video => packet.marker,
+            // Between two pictures there is nothing for sound to wait for.
+            Kind::Audio => waiting == 1,
+        };
+        self.is_due |= is_whole || waiting >= MAX_BURST;
         self.gathered.push(packet);
         has_room
     }

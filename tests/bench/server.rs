@@ -59,8 +59,17 @@ impl Server {
 
     /// Viewers on core 1, who stay until dropped or until they are done.
     pub(crate) fn watch(&self, viewers: usize, seconds: u64, more: &[&str]) -> Load {
-        let (viewers, seconds, url) = (viewers.to_string(), seconds.to_string(), self.url("whep"));
-        let mut arguments = vec!["--whep", &url, "--sample", "1/50", "--viewers", &viewers, "--seconds", &seconds];
+        Self::watch_at(&self.url("whep"), viewers, seconds, more)
+    }
+
+    /// Viewers of a stream that nobody presents.
+    pub(crate) fn wait_in_vain(&self, viewers: usize, seconds: u64, more: &[&str]) -> Load {
+        Self::watch_at(&self.url("whep").replace("/bench", "/idle"), viewers, seconds, more)
+    }
+
+    fn watch_at(url: &str, viewers: usize, seconds: u64, more: &[&str]) -> Load {
+        let (viewers, seconds) = (viewers.to_string(), seconds.to_string());
+        let mut arguments = vec!["--whep", url, "--sample", "1/50", "--viewers", &viewers, "--seconds", &seconds];
         arguments.extend(more);
         Load::start(&arguments)
     }

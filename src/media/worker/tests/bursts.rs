@@ -63,14 +63,30 @@ fn what_has_no_marker_leaves_after_two_milliseconds() {
     let presenter = rig.present(1, OBS);
     let viewer = rig.watch(1, CHROMIUM_PLAY);
     rig.run(ms(10));
-    let came = rig.now;
+    let (came, video) = (rig.now, rig.clients[presenter].track(Kind::Video));
 
-    rig.frame(presenter, Kind::Audio, true, 1);
+    let mut frame = rig.clients[presenter].frame(video, true, 3, came);
+    frame.pop();
+    for sent in frame {
+        rig.send(presenter, sent.datagram);
+    }
     assert!(rig.clients[viewer].seen.is_empty());
     rig.run(ms(10));
 
     let left = rig.clients[viewer].seen[0].at.duration_since(came);
     assert_eq!(left, ms(2));
+    rig.finish();
+}
+
+#[test]
+fn sound_between_two_pictures_leaves_at_once() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+
+    rig.frame(presenter, Kind::Audio, true, 1);
+
+    assert_eq!(rig.clients[viewer].seen.len(), 1);
     rig.finish();
 }
 
