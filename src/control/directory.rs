@@ -4,7 +4,7 @@
 //! same seat and a failure leaves nothing behind. That is safe because opening never blocks, and because the media plane
 //! answers by notices in a queue, never by calling back.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::layers::{LayerView, Video, Wish, WishError};
 use super::limits::Key;
 use super::patch::{IceSession, PatchError};
 use super::stream::{Policies, StreamName, StreamPolicy};
+use super::tombstones::Tombstones;
 use super::{OpenError, SessionView, StreamView, ids};
 
 /// All streams and sessions of this process. No method blocks on anything but the table's lock.
@@ -461,47 +462,5 @@ impl Table {
     }
 }
 
-/// Sessions that ended a short while ago: a repeated DELETE of one succeeds (a client that lost the first answer).
-#[derive(Debug, Default)]
-struct Tombstones {
-    /// Whoever's summary is still to come.
-    stones: HashMap<SessionId, Option<Departed>>,
-    /// When each may be forgotten, the oldest first.
-    order: VecDeque<(Instant, SessionId)>,
-}
-
-impl Tombstones {
-    fn bury(&mut self, id: SessionId, awaited: Option<Departed>, now: Instant) {
-        self.expire(now);
-        if self.order.len() >= MOST_TOMBSTONES
-            && let Some((_, oldest)) = self.order.pop_front()
-        {
-            self.stones.remove(&oldest);
-        }
-        self.stones.insert(id, awaited);
-        self.order.push_back((now + REMEMBERED, id));
-    }
-
-    fn holds(&mut self, id: SessionId, now: Instant) -> bool {
-        self.expire(now);
-        self.stones.contains_key(&id)
-    }
-
-    fn summarize(&mut self, id: SessionId) -> Option<Departed> {
-        self.stones.get_mut(&id)?.take()
-    }
-
-    fn expire(&mut self, now: Instant) {
-        while let Some((_, id)) = self.order.front().filter(|(until, _)| *until <= now) {
-            self.stones.remove(id);
-            self.order.pop_front();
-        }
-    }
-}
-
 /// Places that viewers do not get.
 const PRESENTER_PLACES: usize = 16;
-/// How long a DELETE may be repeated.
-const REMEMBERED: Duration = Duration::from_mins(1);
-/// About 100 bytes each.
-const MOST_TOMBSTONES: usize = 65_536;

@@ -13,6 +13,7 @@ mod meters;
 mod patch;
 pub mod stream;
 pub mod tokens;
+mod tombstones;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
