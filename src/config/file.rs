@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use crate::control::EtagPolicy;
 use crate::control::auth::Right;
 use crate::control::counter::CounterPolicy;
-use crate::control::stream::{IdlePolicy, WatchPolicy};
+use crate::control::stream::{IdlePolicy, Slate, WatchPolicy};
 
 use super::duration::Span;
 use super::{ConfigError, Source};
@@ -76,14 +76,26 @@ pub(super) struct Media {
 }
 
 /// `[streams]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Streams {
     pub(super) idle: IdlePolicy,
     pub(super) watch: WatchPolicy,
     pub(super) max_viewers: usize,
+    pub(super) presenters: SeatPolicy,
+    pub(super) grace: Span,
+    pub(super) slate: Slate,
     pub(super) provisioned_only: bool,
     pub(super) whole_offers: bool,
+}
+
+/// `streams.presenters`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SeatPolicy {
+    #[default]
+    Takeover,
+    Reject,
 }
 
 /// `[stream.NAME]`: what is not said is as in `[streams]`.
@@ -96,6 +108,15 @@ pub(super) struct StreamOverride {
     pub(super) watch: Option<WatchPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_viewers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) presenters: Option<SeatPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) grace: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) slate: Option<Slate>,
+    pub(super) backups: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) back_after: Option<Span>,
 }
 
 /// `[state]`
@@ -209,6 +230,21 @@ impl Default for Http {
             etag_policy: EtagPolicy::Lenient,
             whep_counter_offer: CounterPolicy::Off,
             redirect_to: Vec::new(),
+        }
+    }
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            idle: IdlePolicy::default(),
+            watch: WatchPolicy::default(),
+            max_viewers: 0,
+            presenters: SeatPolicy::default(),
+            grace: Span(std::time::Duration::from_mins(1)),
+            slate: Slate::default(),
+            provisioned_only: false,
+            whole_offers: false,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{fmt, io};
 
 use crate::control::auth::{Identity, Right};
 use crate::control::ice_servers::{Access, IceServer};
-use crate::control::stream::{Policies, StreamName, StreamPolicy};
+use crate::control::stream::{Policies, Presenters, StreamName, StreamPolicy};
 use crate::control::tokens::{self, StaticToken};
 use crate::{http, net};
 
@@ -20,7 +20,7 @@ pub mod duration;
 mod file;
 
 use duration::Span;
-use file::{File, IceServerEntry, TlsMode, TokenEntry};
+use file::{File, IceServerEntry, SeatPolicy, StreamOverride, TlsMode, TokenEntry};
 pub use file::{LogFormat, LogLevel};
 
 /// Settings of all floors, checked.
@@ -304,23 +304,58 @@ fn ice_server(number: usize, entry: &IceServerEntry) -> Result<IceServer, Config
 fn policies(file: &File) -> Result<Policies, ConfigError> {
     let most = |viewers: usize| (viewers > 0).then_some(viewers);
     let streams = &file.streams;
-    let default = StreamPolicy { idle: streams.idle, watch: streams.watch, max_viewers: most(streams.max_viewers) };
-    let mut policies = Policies { default, provisioned_only: streams.provisioned_only, ..Policies::default() };
+    let default = StreamPolicy {
+        idle: streams.idle,
+        watch: streams.watch,
+        max_viewers: most(streams.max_viewers),
+        presenters: presenters(streams.presenters),
+        grace: grace("streams.grace", streams.grace)?,
+        slate: streams.slate,
+        ..StreamPolicy::default()
+    };
+    let mut policies =
+        Policies { default: default.clone(), provisioned_only: streams.provisioned_only, ..Policies::default() };
     policies.whole_offers = streams.whole_offers;
     for (name, own) in &file.stream {
         let Ok(stream) = name.parse::<StreamName>() else {
             return wrong(format!("stream.{name}"), "a stream name is 1–64 of A–Z a–z 0–9 _ -");
         };
-        policies.named.insert(
-            stream,
-            StreamPolicy {
-                idle: own.idle.unwrap_or(default.idle),
-                watch: own.watch.unwrap_or(default.watch),
-                max_viewers: own.max_viewers.map_or(default.max_viewers, most),
-            },
-        );
+        let policy = StreamPolicy {
+            idle: own.idle.unwrap_or(default.idle),
+            watch: own.watch.unwrap_or(default.watch),
+            max_viewers: own.max_viewers.map_or(default.max_viewers, most),
+            presenters: own_presenters(name, own, &default)?,
+            back_after: own
+                .back_after
+                .map_or(Ok(default.back_after), |span| grace(&format!("stream.{name}.back_after"), span))?,
+            grace: own.grace.map_or(Ok(default.grace), |span| grace(&format!("stream.{name}.grace"), span))?,
+            slate: own.slate.unwrap_or(default.slate),
+        };
+        policies.named.insert(stream, policy);
     }
     Ok(policies)
+}
+
+fn presenters(policy: SeatPolicy) -> Presenters {
+    match policy {
+        SeatPolicy::Takeover => Presenters::Takeover,
+        SeatPolicy::Reject => Presenters::Reject,
+    }
+}
+
+/// Who presents on one stream: a list of backups says more than a word.
+fn own_presenters(name: &str, own: &StreamOverride, default: &StreamPolicy) -> Result<Presenters, ConfigError> {
+    let key = format!("stream.{name}.backups");
+    let distinct: std::collections::BTreeSet<&String> = own.backups.iter().collect();
+    match (own.backups.len(), own.presenters) {
+        (0, None) => Ok(default.presenters.clone()),
+        (0, Some(policy)) => Ok(presenters(policy)),
+        (1, _) => wrong(key, "a backup needs two presenters or more, the first one first"),
+        (count, _) if count > MOST_BACKUPS => wrong(key, format!("{count} presenters, more than {MOST_BACKUPS}")),
+        (_, Some(_)) => wrong(key, "a stream has either `presenters` or `backups`"),
+        (count, None) if distinct.len() < count => wrong(key, "a presenter is named twice"),
+        (_, None) => Ok(Presenters::Backup(own.backups.clone().into())),
+    }
 }
 
 /// The `number`th of `[[tokens]]`. No message repeats anything of the token.
@@ -392,6 +427,13 @@ fn patience(key: &str, Span(value): Span) -> Result<Duration, ConfigError> {
     if good { Ok(value) } else { wrong(key, format!("{} is not in 1s–10m", Span(value))) }
 }
 
+/// A time to wait for somebody: none at all, or at most a day.
+fn grace(key: &str, Span(value): Span) -> Result<Duration, ConfigError> {
+    if value <= Duration::from_hours(24) { Ok(value) } else { wrong(key, format!("{} is not in 0s–1d", Span(value))) }
+}
+
+/// Presenters of one stream that stand by.
+const MOST_BACKUPS: usize = 8;
 /// At least; a session that has ended keeps its place for 5 s, and a whole audience may change in that time.
 const PLACES_OF_THE_LEAVING: usize = 1024;
 /// For the answer.

@@ -58,7 +58,8 @@ fn the_commented_examples_of_the_shipped_file_are_good() {
     let config = parse(&text.join("\n")).expect("good");
 
     assert_eq!(config.tokens.len(), 1);
-    assert_eq!(config.policies.named.len(), 1);
+    assert_eq!(config.policies.named.len(), 2);
+    assert_eq!(config.policies.named[&name("talk")].presenters.rank("camera-2"), 1);
 }
 
 #[test]
@@ -71,6 +72,7 @@ fn what_is_wrong_is_said_with_its_line_and_key() {
         ("[http]\nheader_timeout = \"5\"\n", "my.toml:2: http.header_timeout: \"5\" is not a duration like"),
         ("[media]\npublic_addresses = [\"me\"]\n", "my.toml:2: media.public_addresses: \"me\" is not an IP address"),
         ("[streams]\nidle = \"sleep\"\n", "my.toml:2: streams.idle: unknown variant `sleep`"),
+        ("[streams]\npresenters = \"all\"\n", "my.toml:2: streams.presenters: unknown variant `all`"),
         ("[media]\nworkers = -1\n", "my.toml:2: media.workers: invalid value"),
         ("[log\n", "my.toml:1: log"),
         ("[[tokens]]\nsecret = \"x\"\n", "my.toml:2: tokens.secret: unknown field `secret`"),
@@ -96,6 +98,10 @@ fn values_that_do_not_make_sense_are_refused() {
         ("[http]\npublic_url = \"live.example.org\"", "http.public_url: \"live.example.org\" is not like https://"),
         ("[http]\npublic_url = \"https://a/b\"", "http.public_url:"),
         ("[stream.\"a b\"]", "stream.a b: a stream name is"),
+        ("[stream.a]\nbackups = [\"b\"]", "stream.a.backups: a backup needs two"),
+        ("[stream.a]\nbackups = [\"b\", \"b\"]", "stream.a.backups: a presenter is named twice"),
+        ("[stream.a]\nbackups = [\"b\", \"c\"]\npresenters = \"reject\"", "stream.a.backups: a stream has either"),
+        ("[streams]\ngrace = \"2d\"", "streams.grace: 2d is not in 0s–1d"),
         ("[[tokens]]\nright = \"publish\"", "tokens[1].token: a token needs"),
         ("[[tokens]]\ntoken = \"short\"", "tokens[1].token: a token is 16–4096 of"),
         ("[[tokens]]\ntoken = \"sixteen characters\"", "tokens[1].token: a token is 16–4096 of"),
@@ -152,7 +158,7 @@ fn a_file_is_read_into_the_settings_of_each_floor() {
     assert_eq!((config.media.workers, config.max_sessions), (NonZeroUsize::new(3), 50));
     assert!(config.media.max_sessions > 50);
     assert_eq!(config.public_addresses, [IpAddr::from([203, 0, 113, 5])]);
-    let talk = StreamPolicy { idle: IdlePolicy::Wait, watch: WatchPolicy::Token, max_viewers: None };
+    let talk = StreamPolicy { idle: IdlePolicy::Wait, watch: WatchPolicy::Token, ..StreamPolicy::default() };
     assert_eq!(config.policies.of(&name("talk")), Some(&talk));
     assert_eq!(config.policies.default.max_viewers, Some(10));
     assert_eq!(config.tokens[0].sha256, tokens::sha256("a-token-of-my-camera"));

@@ -151,7 +151,7 @@ impl Control {
     ) -> Result<CounterOffer, OpenError> {
         let shape = match self.directory.stage(stream)? {
             Stage::Live(shape) | Stage::Soon(shape) => shape,
-            Stage::Empty => return Err(OpenError::Idle { retry_after: ids::retry_after() }),
+            Stage::Held(_) | Stage::Empty => return Err(OpenError::Idle { retry_after: ids::retry_after() }),
         };
         let (id, now, (audio, video)) = (ids::session(), Instant::now(), ids::sources());
         let waiting = Waiting {

@@ -4,12 +4,12 @@
 //! same seat and a failure leaves nothing behind. That is safe because opening never blocks, and because the media plane
 //! answers by notices in a queue, never by calling back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::media::layer::{LayerChoice, LayerInfo, Playing};
-use crate::media::{Role, Route, SessionId, StreamId};
+use crate::media::{CloseReason, Role, Route, SessionId, Standing, StreamId};
 use crate::net::Full;
 use crate::wire::sdp::{Format, Kind, Shape};
 
@@ -18,7 +18,8 @@ use super::events::{Board, EventStreams};
 use super::layers::{LayerView, Video, Wish, WishError};
 use super::limits::Key;
 use super::patch::{IceSession, PatchError};
-use super::stream::{Policies, StreamName, StreamPolicy};
+use super::seats::Seats;
+use super::stream::{IdlePolicy, Policies, Presenters, StreamName, StreamPolicy};
 use super::tombstones::Tombstones;
 use super::{OpenError, SessionView, StreamView, ids};
 
@@ -58,6 +59,8 @@ pub(super) enum Stage {
     Empty,
     /// Somebody is about to: the session is made, its keys are not agreed yet.
     Soon(Shape),
+    /// Somebody has presented this and is awaited back.
+    Held(Shape),
     /// Somebody presents this.
     Live(Shape),
 }
@@ -79,38 +82,41 @@ impl Directory {
         Self { max_sessions, max_unconnected_per_address, policies, table: Mutex::default() }
     }
 
-    /// Gives the presenter's seat to a session and returns the one of the same identity that had it.
+    /// Gives a presenter's seat to a session and returns the one that had it.
     /// # Errors
     /// `Draining`, `Busy` or `Full`; nothing has changed then.
     pub(super) fn present(
         &self,
         name: &StreamName,
+        policy: &StreamPolicy,
         entrant: &Entrant,
         shape: Shape,
-        open: impl FnOnce(Arc<Route>) -> Result<(), Full>,
+        open: impl FnOnce(Arc<Route>, Option<Standing>) -> Result<(), Full>,
     ) -> Result<Option<(SessionId, Departed)>, OpenError> {
         let table = &mut *self.table();
         table.refuse_when_draining()?;
-        let seated = table.streams.get(name).and_then(|stream| stream.seat.as_ref());
-        let replaced = match seated {
-            Some(seat) if table.subject(seat.session) == entrant.subject.as_deref() => Some(seat.session),
-            Some(_) => return Err(OpenError::Busy),
-            None => None,
-        };
-        // Whoever takes its own seat over brings no additional session.
+        let subject = entrant.subject.as_deref();
+        let seats = table.streams.get(name).map(|stream| &stream.seats);
+        let replaced = seats.map_or(Ok(None), |seats| seats.rival(&policy.presenters, subject, entrant.created));
+        let replaced = replaced.map_err(|_| OpenError::Busy)?;
+        // Whoever takes a seat over brings no additional session.
         if replaced.is_none() && table.sessions.len() >= self.max_sessions {
             return Err(full());
         }
 
-        let stream = table.enter(name, Role::Presenter, entrant, open)?;
-        stream.seat = Some(Seat { session: entrant.id, shape });
-        // Whoever has just taken the seat is not connected yet.
-        stream.board.live(false);
-        Ok(replaced.and_then(|old| {
+        let rank = policy.presenters.rank(subject.unwrap_or_default());
+        let standing = matches!(policy.presenters, Presenters::Backup(_))
+            .then_some(Standing { rank, back_after: policy.back_after });
+        let stream = table.enter(name, Role::Presenter, entrant, |route| open(route, standing))?;
+        stream.seats.take(entrant.id, entrant.subject.clone(), rank, shape, entrant.created);
+        let departed = replaced.and_then(|old| {
             let departed = table.leave(old)?;
             table.tombstones.bury(old, Some(departed.clone()), entrant.created);
             Some((old, departed))
-        }))
+        });
+        // Whoever has just taken the seat is not connected yet.
+        table.tell_live(name);
+        Ok(departed)
     }
 
     /// Lets a viewer in.
@@ -143,10 +149,7 @@ impl Directory {
     pub(super) fn stage(&self, name: &StreamName) -> Result<Stage, OpenError> {
         let table = self.table();
         table.refuse_when_draining()?;
-        let Some(seat) = table.streams.get(name).and_then(|stream| stream.seat.as_ref()) else {
-            return Ok(Stage::Empty);
-        };
-        Ok(if table.is_connected(seat.session) { Stage::Live } else { Stage::Soon }(seat.shape.clone()))
+        Ok(table.streams.get(name).map_or(Stage::Empty, |stream| stream.seats.stage()))
     }
 
     /// A session as others may see it; `None` when it is over.
@@ -176,7 +179,7 @@ impl Directory {
     /// Every stream, by name.
     pub(super) fn streams(&self) -> Vec<StreamView> {
         let table = self.table();
-        let mut views: Vec<_> = table.streams.iter().map(|(name, stream)| self.view(&table, name, stream)).collect();
+        let mut views: Vec<_> = table.streams.iter().map(|(name, stream)| self.view(name, stream)).collect();
         drop(table);
         views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         views
@@ -185,7 +188,7 @@ impl Directory {
     /// One stream.
     pub(super) fn stream(&self, name: &StreamName) -> Option<StreamView> {
         let table = self.table();
-        table.streams.get(name).map(|stream| self.view(&table, name, stream))
+        table.streams.get(name).map(|stream| self.view(name, stream))
     }
 
     /// The session's keys are agreed. Returns its role and age, the first time only.
@@ -202,37 +205,61 @@ impl Directory {
                     stream.watching += 1;
                     stream.board.viewers(stream.watching);
                 }
-                Role::Presenter if stream.seat.as_ref().is_some_and(|seat| seat.session == id) => {
-                    stream.board.live(true);
-                }
-                Role::Presenter => {}
+                Role::Presenter => stream.seats.connected(id),
             }
         }
+        table.tell_live(&name);
         Some((role, age))
     }
 
-    /// The presenter sends this now. Heard only from whoever has the seat.
+    /// A presenter sends this now.
     pub(super) fn started(&self, id: SessionId, kind: Kind, format: Format) {
-        let mut table = self.table();
-        let Some(name) = table.sessions.get(&id).map(|session| session.stream.clone()) else {
-            return;
-        };
-        let seat = table.streams.get_mut(&name).and_then(|stream| stream.seat.as_mut());
-        if let Some(seat) = seat.filter(|seat| seat.session == id) {
-            match kind {
-                Kind::Audio => seat.shape.audio = Some(format),
-                Kind::Video => seat.shape.video = Some(format),
+        self.of_presenter(id, |stream| stream.seats.started(id, kind, format));
+    }
+
+    /// A presenter's media stopped, or goes on.
+    pub(super) fn flow(&self, id: SessionId, flows: bool) {
+        self.of_presenter(id, |stream| stream.seats.flow(id, flows));
+    }
+
+    /// Of several presenters this one is what viewers get.
+    pub(super) fn on_air(&self, id: SessionId) {
+        self.of_presenter(id, |stream| stream.seats.on_air(id));
+    }
+
+    /// The presenter's video has these layers now. Heard only from whoever is on air.
+    pub(super) fn layers(&self, id: SessionId, layers: Vec<LayerInfo>, now: Instant) {
+        self.of_presenter(id, |stream| {
+            if stream.seats.is_on_air(id) {
+                stream.board.layers(layers, now);
             }
+        });
+    }
+
+    /// A viewer is told to make a new session; the one that it has ends soon, as [`Directory::parted`] says.
+    pub(super) fn part(&self, id: SessionId, reason: CloseReason, now: Instant) {
+        let Table { sessions, parting, .. } = &mut *self.table();
+        if let Some(session) = sessions.get_mut(&id).filter(|session| session.role == Role::Viewer) {
+            part(id, session, parting, reason, now);
         }
     }
 
-    /// The presenter's video has these layers now. Heard only from whoever has the seat.
-    pub(super) fn layers(&self, id: SessionId, layers: Vec<LayerInfo>, now: Instant) {
-        let table = self.table();
-        let stream = table.sessions.get(&id).and_then(|session| table.streams.get(&session.stream));
-        if let Some(stream) = stream.filter(|stream| stream.seat.as_ref().is_some_and(|seat| seat.session == id)) {
-            stream.board.layers(layers, now);
+    /// Tells viewers to make new sessions where nobody has presented for the grace time. Returns those whose time is
+    /// over, not too many at once.
+    pub(super) fn parted(&self, now: Instant) -> Vec<(SessionId, CloseReason)> {
+        let Table { streams, sessions, parting, .. } = &mut *self.table();
+        for (name, stream) in streams.iter_mut() {
+            let Some(policy) = self.policies.of(name).filter(|policy| policy.idle == IdlePolicy::Conflict) else {
+                continue;
+            };
+            if stream.seats.is_given_up(policy.grace, now) {
+                for (id, session) in sessions.iter_mut().filter(|(_, s)| s.stream == *name) {
+                    part(*id, session, parting, CloseReason::NoPresenter, now);
+                }
+            }
         }
+        let due = parting.iter().take(PARTED_AT_ONCE).take_while(|(at, ..)| *at <= now).count();
+        parting.drain(..due).map(|(_, id, reason)| (id, reason)).collect()
     }
 
     /// The viewer gets this now.
@@ -323,10 +350,23 @@ impl Directory {
         self.max_sessions - (self.max_sessions / 8).min(PRESENTER_PLACES)
     }
 
-    fn view(&self, table: &Table, name: &StreamName, stream: &Stream) -> StreamView {
+    /// Does something with the stream that a session presents on.
+    fn of_presenter(&self, id: SessionId, action: impl FnOnce(&mut Stream)) {
+        let mut table = self.table();
+        let presents = table.sessions.get(&id).filter(|session| session.role == Role::Presenter);
+        let Some(name) = presents.map(|session| session.stream.clone()) else {
+            return;
+        };
+        if let Some(stream) = table.streams.get_mut(&name) {
+            action(stream);
+        }
+        table.tell_live(&name);
+    }
+
+    fn view(&self, name: &StreamName, stream: &Stream) -> StreamView {
         StreamView {
             name: name.clone(),
-            live: stream.seat.as_ref().is_some_and(|seat| table.is_connected(seat.session)),
+            live: stream.seats.is_live(),
             viewers: stream.watching,
             open: self.policies.watch_is_open(name),
         }
@@ -335,6 +375,14 @@ impl Directory {
     /// The table. Each change is complete before anything in it can panic, so a poisoned lock still guards a good one.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells a session that it ends, and writes down when; the first time only.
+fn part(id: SessionId, session: &mut Session, parting: &mut Parting, reason: CloseReason, now: Instant) {
+    if !std::mem::replace(&mut session.is_parting, true) {
+        session.events.part();
+        parting.push_back((now + PARTING, id, reason));
     }
 }
 
@@ -352,7 +400,11 @@ struct Table {
     sessions: HashMap<SessionId, Session>,
     arrivals: Arrivals,
     tombstones: Tombstones,
+    parting: Parting,
 }
+
+/// Viewers who have been told to make a new session, and when the one that they have ends; the soonest first.
+type Parting = VecDeque<(Instant, SessionId, CloseReason)>;
 
 /// A stream with a presenter or viewers. It goes when the last one of them goes.
 #[derive(Debug)]
@@ -360,18 +412,11 @@ struct Stream {
     route: Arc<Route>,
     /// What its viewers are told.
     board: Arc<Board>,
-    seat: Option<Seat>,
+    seats: Seats,
     /// Viewers' sessions.
     viewers: usize,
     /// Those of them that are connected.
     watching: usize,
-}
-
-/// The presenter's place, taken.
-#[derive(Debug)]
-struct Seat {
-    session: SessionId,
-    shape: Shape,
 }
 
 /// An open session.
@@ -387,6 +432,8 @@ struct Session {
     created: Instant,
     video: Option<Video>,
     events: EventStreams,
+    /// It has been told that it ends.
+    is_parting: bool,
 }
 
 impl Table {
@@ -394,12 +441,11 @@ impl Table {
         if self.draining { Err(OpenError::Draining { retry_after: ids::retry_after() }) } else { Ok(()) }
     }
 
-    fn is_connected(&self, id: SessionId) -> bool {
-        self.sessions.get(&id).is_some_and(|session| session.connected)
-    }
-
-    fn subject(&self, id: SessionId) -> Option<&str> {
-        self.sessions.get(&id)?.subject.as_deref()
+    /// Puts on the stream's board whether somebody presents.
+    fn tell_live(&self, name: &StreamName) {
+        if let Some(stream) = self.streams.get(name) {
+            stream.board.live(stream.seats.is_live());
+        }
     }
 
     /// Opens the session in the media plane and only then writes it down.
@@ -429,11 +475,12 @@ impl Table {
                 created: entrant.created,
                 video: entrant.video.clone(),
                 events: EventStreams::default(),
+                is_parting: false,
             },
         );
         Ok(self.streams.entry(name.clone()).or_insert_with(|| {
             self.made += 1;
-            Stream { route, board: Board::new(), seat: None, viewers: 0, watching: 0 }
+            Stream { route, board: Board::new(), seats: Seats::default(), viewers: 0, watching: 0 }
         }))
     }
 
@@ -449,12 +496,12 @@ impl Table {
                     stream.board.viewers(stream.watching);
                 }
                 Role::Presenter => {
-                    if stream.seat.take_if(|seat| seat.session == id).is_some() {
-                        stream.board.live(false);
+                    if stream.seats.leave(id) {
+                        stream.board.live(stream.seats.is_live());
                     }
                 }
             }
-            if stream.seat.is_none() && stream.viewers == 0 {
+            if stream.seats.is_empty() && stream.viewers == 0 {
                 self.streams.remove(&name);
             }
         }
@@ -464,3 +511,7 @@ impl Table {
 
 /// Places that viewers do not get.
 const PRESENTER_PLACES: usize = 16;
+/// From the event to the end: it reaches the player first.
+const PARTING: Duration = Duration::from_secs(1);
+/// A worker's mailbox has room for as many, and more.
+const PARTED_AT_ONCE: usize = 500;

@@ -284,7 +284,16 @@ struct EventStream {
     /// The newest event that `beginning` knows of.
     from: u64,
     /// Whose turn it is to read: a later reader replaces an earlier one. Without a sender the stream is over.
-    turn: watch::Sender<u64>,
+    turn: watch::Sender<Turn>,
+}
+
+/// What the readers of one event stream are told besides what stands on the board.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// Grows with each reader.
+    reader: u64,
+    /// This session ends soon, whatever the others do.
+    is_parting: bool,
 }
 
 impl EventStreams {
@@ -296,7 +305,7 @@ impl EventStreams {
         let id = EventStreamId(u128::from_be_bytes(ids::random()));
         let state = board.state();
         let (beginning, from) = (state.summary(), state.last);
-        self.0.push_back(EventStream { id, kinds, beginning, from, turn: watch::Sender::new(0) });
+        self.0.push_back(EventStream { id, kinds, beginning, from, turn: watch::Sender::default() });
         id
     }
 
@@ -318,11 +327,17 @@ impl EventStreams {
             Some(_) | None => (state.correction(), state.last),
         };
         drop(state);
-        stream.turn.send_modify(|turn| *turn += 1);
+        stream.turn.send_modify(|turn| turn.reader += 1);
         let turn = stream.turn.subscribe();
-        let mine = *turn.borrow();
+        let mine = turn.borrow().reader;
         let changed = board.changed.subscribe();
-        Some(Reader { kinds: stream.kinds, beginning, place, board: Arc::clone(board), changed, video, turn, mine })
+        let (kinds, board) = (stream.kinds, Arc::clone(board));
+        Some(Reader { kinds, beginning, place, board, changed, video, turn, mine, knows_of_parting: false })
+    }
+
+    /// Tells this session's readers to make a new one.
+    pub(super) fn part(&self) {
+        self.0.iter().for_each(|stream| stream.turn.send_modify(|turn| turn.is_parting = true));
     }
 
     /// Is there one of that name?
@@ -380,8 +395,9 @@ pub struct Reader {
     changed: watch::Receiver<()>,
     /// Index of the viewer's video section.
     video: Option<usize>,
-    turn: watch::Receiver<u64>,
+    turn: watch::Receiver<Turn>,
     mine: u64,
+    knows_of_parting: bool,
 }
 
 /// What a reader gets at once.
@@ -400,11 +416,19 @@ impl Reader {
     pub async fn next(&mut self) -> Option<News> {
         loop {
             self.changed.mark_unchanged();
-            if *self.turn.borrow() != self.mine {
+            let Turn { reader, is_parting } = *self.turn.borrow_and_update();
+            if reader != self.mine {
                 return None;
             }
             if let Some(news) = self.news() {
                 return Some(news);
+            }
+            if is_parting
+                && !std::mem::replace(&mut self.knows_of_parting, true)
+                && self.kinds.holds(EventKind::Reconnect)
+            {
+                let video = self.video.unwrap_or_default();
+                return Some(News { events: vec![Event::Reconnect], number: self.place, video });
             }
             tokio::select! {
                 biased;

@@ -11,6 +11,7 @@ pub mod layers;
 pub mod limits;
 mod meters;
 mod patch;
+mod seats;
 pub mod stream;
 pub mod tokens;
 mod tombstones;
@@ -36,7 +37,7 @@ use limits::{Key, Limits};
 use meters::Meters;
 use patch::IceSession;
 pub use patch::{EtagPolicy, PatchError, Patched, Precondition};
-use stream::{IdlePolicy, Policies, StreamName};
+use stream::{IdlePolicy, Policies, Slate, StreamName};
 
 /// The control plane. One per process, shared.
 #[derive(Debug)]
@@ -318,6 +319,12 @@ impl Control {
             Notice::Layers { session, kind: Kind::Video, layers } => self.directory.layers(session, layers, now),
             Notice::Playing { session, kind: Kind::Video, playing } => self.directory.playing(session, playing),
             Notice::Started { session, kind, format } => self.directory.started(session, kind, format),
+            Notice::Flow { session, flows } => self.directory.flow(session, flows),
+            Notice::OnAir { session } => {
+                tracing::info!(?session, "presenter on air");
+                self.directory.on_air(session);
+            }
+            Notice::Unplayable { session } => self.directory.part(session, CloseReason::Unplayable, now),
             Notice::Closed { session, reason, summary } => {
                 let (closing, departed) = self.directory.closed(session, now);
                 if let Closing::Now(departed) = &closing {
@@ -339,6 +346,9 @@ impl Control {
     /// Does what is due by the clock. To be called several times a second.
     pub fn tick(&self, now: Instant) {
         self.directory.boards(|board| board.tick(now));
+        for (session, reason) in self.directory.parted(now) {
+            self.close(session, reason);
+        }
     }
 
     /// Ready for new sessions.
@@ -353,14 +363,14 @@ impl Control {
         who: &Identity,
         negotiate: impl FnOnce(&Local<'_>) -> Result<Negotiated, Refusal>,
     ) -> Result<Opened, OpenError> {
-        self.policies.of(stream).ok_or(OpenError::UnknownStream)?;
+        let policy = self.policies.of(stream).ok_or(OpenError::UnknownStream)?;
         let proposal = self.propose(stream, Some(who), negotiate)?;
         let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
         let shape = first_formats(&proposal.negotiated.sections);
 
-        let replaced = self
-            .directory
-            .present(stream, &entrant, shape, |route| self.media.open(proposal.spec(Role::Presenter, route)))?;
+        let replaced = self.directory.present(stream, policy, &entrant, shape, |route, standing| {
+            self.media.open(SessionSpec { standing, ..proposal.spec(Role::Presenter, route) })
+        })?;
         if let Some((old, departed)) = replaced {
             self.ended(&departed, CloseReason::TakenOver);
             self.media.close(old, CloseReason::TakenOver);
@@ -379,9 +389,10 @@ impl Control {
         let policy = self.policies.of(stream).ok_or(OpenError::UnknownStream)?;
         // Asked before the offer is weighed: while nobody presents, a crowd that comes back every few seconds is cheap.
         let shape = match (self.directory.stage(stream)?, policy.idle) {
-            (Stage::Live(shape), _) | (Stage::Soon(shape), IdlePolicy::Wait) => shape,
+            (Stage::Live(shape), _) | (Stage::Soon(shape) | Stage::Held(shape), IdlePolicy::Wait) => shape,
+            (Stage::Soon(shape) | Stage::Held(shape), IdlePolicy::Conflict) if policy.slate == Slate::Hold => shape,
             (Stage::Empty, IdlePolicy::Wait) => Shape::default(),
-            (Stage::Soon(_), IdlePolicy::Conflict) => {
+            (Stage::Soon(_) | Stage::Held(_), IdlePolicy::Conflict) => {
                 return Err(OpenError::Idle { retry_after: SOON });
             }
             (Stage::Empty, IdlePolicy::Conflict) => {
@@ -467,7 +478,7 @@ struct Proposal {
 impl Proposal {
     fn spec(self, role: Role, route: Arc<Route>) -> SessionSpec {
         let Self { entrant: Entrant { id, created, .. }, ice: local_ice, negotiated } = self;
-        SessionSpec { id, role, route, local_ice, negotiated, created }
+        SessionSpec { id, role, route, local_ice, negotiated, created, standing: None }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A stream's name: 1–64 of `[A-Za-z0-9_-]`. Public; never a key to anything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,8 +60,45 @@ pub enum WatchPolicy {
     Token,
 }
 
+/// Who gets the presenter's seat when somebody has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Presenters {
+    /// The same identity, at once; nobody else.
+    #[default]
+    Takeover,
+    /// Nobody, as long as the first one sends.
+    Reject,
+    /// Each of these identities has a seat of its own; of those who send the first in this list is on air. All others
+    /// share the seat behind them.
+    Backup(Arc<[String]>),
+}
+
+impl Presenters {
+    /// Which seat an identity sits on; the lower the sooner on air.
+    pub fn rank(&self, subject: &str) -> u8 {
+        match self {
+            Self::Takeover | Self::Reject => 0,
+            Self::Backup(subjects) => {
+                let at = subjects.iter().position(|known| known == subject).unwrap_or(subjects.len());
+                u8::try_from(at).unwrap_or(u8::MAX)
+            }
+        }
+    }
+}
+
+/// What viewers see between two presenters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Slate {
+    /// Nothing new; players keep the last picture or not.
+    #[default]
+    Off,
+    /// The last key frame, again and again: also those see it who come meanwhile.
+    Hold,
+}
+
 /// How one stream is run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamPolicy {
     /// What happens to a viewer while nobody presents.
     pub idle: IdlePolicy,
@@ -67,6 +106,28 @@ pub struct StreamPolicy {
     pub watch: WatchPolicy,
     /// Most viewers at once; `None`: as many as the server takes.
     pub max_viewers: Option<usize>,
+    /// Who gets the presenter's seat when somebody has it.
+    pub presenters: Presenters,
+    /// How long a better presenter sends without a gap before it is on air again.
+    pub back_after: Duration,
+    /// How long viewers are kept when the presenter is gone.
+    pub grace: Duration,
+    /// What they see meanwhile.
+    pub slate: Slate,
+}
+
+impl Default for StreamPolicy {
+    fn default() -> Self {
+        Self {
+            idle: IdlePolicy::default(),
+            watch: WatchPolicy::default(),
+            max_viewers: None,
+            presenters: Presenters::default(),
+            back_after: Duration::from_secs(5),
+            grace: Duration::from_mins(1),
+            slate: Slate::default(),
+        }
+    }
 }
 
 /// How all streams are run.
@@ -118,7 +179,7 @@ mod tests {
         let talk: StreamName = "talk".parse().expect("a name");
         let other: StreamName = "other".parse().expect("a name");
         let closed = StreamPolicy { watch: WatchPolicy::Token, ..StreamPolicy::default() };
-        let mut policies = Policies { named: [(talk.clone(), closed)].into(), ..Policies::default() };
+        let mut policies = Policies { named: [(talk.clone(), closed.clone())].into(), ..Policies::default() };
 
         assert_eq!(policies.of(&talk), Some(&closed));
         assert_eq!(policies.of(&other), Some(&StreamPolicy::default()));
@@ -126,5 +187,13 @@ mod tests {
 
         policies.provisioned_only = true;
         assert_eq!(policies.of(&other), None);
+    }
+
+    #[test]
+    fn backups_come_in_their_order_and_everybody_else_behind_them() {
+        let backup = Presenters::Backup(["a".to_owned(), "b".to_owned()].into());
+
+        assert_eq!(["a", "b", "c", "d"].map(|who| backup.rank(who)), [0, 1, 2, 2]);
+        assert_eq!([Presenters::Takeover, Presenters::Reject].map(|policy| policy.rank("c")), [0, 0]);
     }
 }

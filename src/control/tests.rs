@@ -8,6 +8,7 @@ use super::*;
 use crate::wire::sdp::{Codec, DtlsRole, ExtensionIds, Feedback, Format, Hash};
 
 mod layers;
+mod returns;
 
 /// A media plane that remembers what it was told.
 #[derive(Clone, Debug)]
@@ -335,7 +336,7 @@ fn a_viewer_is_offered_what_the_presenter_agreed_on_until_it_is_heard() {
 impl House {
     fn directory_shape(&self) -> Shape {
         match self.control.directory.stage(&name("live")).expect("not draining") {
-            Stage::Soon(shape) | Stage::Live(shape) => shape,
+            Stage::Soon(shape) | Stage::Live(shape) | Stage::Held(shape) => shape,
             Stage::Empty => Shape::default(),
         }
     }

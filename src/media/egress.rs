@@ -290,6 +290,11 @@ impl Egress {
             && pick_format(&self.section, &source.format).is_some()
     }
 
+    /// Did the viewer agree on what this source sends?
+    pub fn can_show(&self, source: &Source) -> bool {
+        self.section.kind != source.kind || pick_format(&self.section, &source.format).is_some()
+    }
+
     /// Begins a new stretch with this packet, if it may.
     fn begin(&mut self, packet: &Packet) -> Option<Stretch> {
         let source = &packet.source;

@@ -6,9 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 mod feedback;
+mod flow;
 mod padding;
 
 use self::feedback::{FEEDBACK_INTERVAL, REPORT_INTERVAL, RoundTrip};
+use self::flow::Flow;
 use self::padding::Padding;
 use super::clock::{Sync, WallClock};
 use super::gate::Gate;
@@ -43,6 +45,7 @@ pub struct Ingress {
     /// Our SSRC as a receiver.
     ssrc: u32,
     fir_seq: u8,
+    flow: Flow,
 }
 
 /// One SSRC of the presenter.
@@ -112,7 +115,18 @@ impl Ingress {
             report_at: now + REPORT_INTERVAL,
             ssrc,
             fir_seq: 0,
+            flow: Flow::default(),
         }
+    }
+
+    /// An authentic packet came. `true` when nothing had come for a while before.
+    pub fn heard(&mut self, now: Instant) -> bool {
+        self.flow.heard(now)
+    }
+
+    /// `true` when nothing has come for a while; said once.
+    pub fn has_stopped(&mut self, now: Instant) -> bool {
+        self.flow.has_stopped(now)
     }
 
     /// Grows with each presenter of a stream.

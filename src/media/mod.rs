@@ -144,6 +144,17 @@ pub struct SessionSpec {
     pub negotiated: Negotiated,
     /// When the answer was made.
     pub created: Instant,
+    /// A presenter's place among several; `None` for a viewer, and for the only presenter that there can be.
+    pub standing: Option<Standing>,
+}
+
+/// A presenter's place among those of its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Of those who send the one with the lowest is on air.
+    pub rank: u8,
+    /// How long it sends without a gap before it takes the place of one with a higher rank.
+    pub back_after: Duration,
 }
 
 /// A client's ICE restart: the credentials of its new ICE session (RFC 9725 §4.3.3).
@@ -174,6 +185,10 @@ pub enum CloseReason {
     Silent,
     /// No connection within 15 s of the answer.
     NeverConnected,
+    /// Nobody has presented for the grace time.
+    NoPresenter,
+    /// The presenter sends something now that this viewer did not agree on.
+    Unplayable,
     /// The DTLS handshake failed: no common SRTP profile, wrong certificate, bad records.
     HandshakeFailed,
     /// The worker has no room.
@@ -195,6 +210,8 @@ impl CloseReason {
             Self::PeerClosed => "peer_closed",
             Self::Silent => "silent",
             Self::NeverConnected => "never_connected",
+            Self::NoPresenter => "no_presenter",
+            Self::Unplayable => "unplayable",
             Self::HandshakeFailed => "handshake_failed",
             Self::Refused => "refused",
             Self::Panicked => "panicked",
@@ -240,6 +257,23 @@ pub enum Notice {
         kind: Kind,
         /// What it sends.
         format: Format,
+    },
+    /// The presenter's media has stopped for a while, though its session has not ended; or goes on.
+    Flow {
+        /// The presenter's session.
+        session: SessionId,
+        /// Something comes.
+        flows: bool,
+    },
+    /// Of several presenters this one is what viewers get from now on.
+    OnAir {
+        /// The presenter's session.
+        session: SessionId,
+    },
+    /// A viewer cannot show what the presenter sends now.
+    Unplayable {
+        /// The viewer's session.
+        session: SessionId,
     },
     /// The layers of a track have changed, or their sizes and bit rates; at most one a second.
     Layers {

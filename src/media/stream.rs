@@ -39,6 +39,10 @@ pub struct Stream {
     pub missed: u64,
     /// Newest presenter seen.
     presentation: u64,
+    /// Presenter and payload type of the pictures that came last, and whether viewers have yet to be asked if they can
+    /// show them.
+    pictures: (u64, u8),
+    is_other: bool,
     /// Layers that control was told of, and when.
     pub told_layers: Option<(Instant, Vec<LayerInfo>)>,
 }
@@ -58,6 +62,8 @@ impl Stream {
             shed: 0,
             missed: 0,
             presentation: 0,
+            pictures: (0, 0),
+            is_other: false,
             told_layers: None,
         }
     }
@@ -80,11 +86,28 @@ impl Stream {
         if !self.tracks[source.kind as usize].take(&packet) {
             return false;
         }
+        if packet.source.kind == Kind::Video {
+            let pictures = (packet.source.presentation, packet.source.format.payload_type);
+            self.is_other |= std::mem::replace(&mut self.pictures, pictures) != pictures;
+        }
         if !self.bursts.take(packet, now) {
             // The socket has been full for half a second and more.
             self.missed += self.cut(self.viewers.len());
         }
         true
+    }
+
+    /// The sessions of the viewers who cannot show what has begun to come; empty most of the time.
+    pub fn misfits(&mut self) -> Vec<usize> {
+        if !std::mem::take(&mut self.is_other) {
+            return Vec::new();
+        }
+        let sources = self.tracks[Kind::Video as usize].layers().iter().filter_map(|layer| layer.source.as_ref());
+        let Some(source) = sources.max_by_key(|source| source.id) else {
+            return Vec::new();
+        };
+        let is_misfit = |v: &&Viewer| v.video.as_ref().is_some_and(|video| !video.can_show(source));
+        self.viewers.iter().filter(is_misfit).map(|viewer| viewer.session).collect()
     }
 
     /// When the packets that have gathered are due at the latest.

@@ -41,7 +41,7 @@ fn spec(handle: &Handle, identity: &Identity, n: u128) -> SessionSpec {
     negotiated.remote_ice = credentials("them", n);
     negotiated.fingerprints = vec![identity.fingerprint().clone()];
     let (id, route) = (SessionId(n), Route::new(StreamId(1)));
-    SessionSpec { id, role: Role::Viewer, route, local_ice, negotiated, created: Instant::now() }
+    SessionSpec { id, role: Role::Viewer, route, local_ice, negotiated, created: Instant::now(), standing: None }
 }
 
 /// A client's socket, connected to the server.

@@ -279,3 +279,19 @@ fn layers_are_for_viewers_with_a_video() {
 
     assert!(poll(&mut without.expect("the stream is there")).is_pending());
 }
+
+#[test]
+fn whoever_shall_leave_is_told_once_and_the_others_are_not() {
+    let (mut house, mut other) = (House::new(), EventStreams::default());
+    let id = house.create(&[EventKind::Reconnect]);
+    let theirs = other.create(&house.board, [EventKind::Reconnect].into_iter().collect());
+    let mut reader = house.read(id, None);
+    let mut elsewhere = other.read(&house.board, None, theirs, None).expect("the stream is there");
+    assert!(poll(&mut reader).is_pending());
+
+    house.streams.part();
+
+    assert_eq!(events(&mut reader), [Event::Reconnect]);
+    assert!(poll(&mut reader).is_pending() && poll(&mut elsewhere).is_pending());
+    assert_eq!(events(&mut house.read(id, None)), [Event::Reconnect], "also who comes back to listen");
+}

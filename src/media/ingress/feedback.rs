@@ -41,12 +41,12 @@ impl Ingress {
         requests
     }
 
-    /// When [`Ingress::feedback`] is due.
+    /// When [`Ingress::feedback`] or [`Ingress::has_stopped`] is due.
     pub fn next_timeout(&self) -> Instant {
         let pending = self.arrivals.as_ref().is_some_and(Arrivals::pending);
         let feedback = pending.then_some(self.feedback_at);
         let lanes = self.lanes.iter().flat_map(|l| [l.losses.next(), l.gate.next()]);
-        lanes.chain([feedback]).flatten().fold(self.report_at, Instant::min)
+        lanes.chain([feedback, self.flow.next()]).flatten().fold(self.report_at, Instant::min)
     }
 
     fn ask_again(&mut self, now: Instant, out: &mut Vec<u8>) {

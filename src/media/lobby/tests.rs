@@ -17,7 +17,15 @@ fn spec(n: u8, dtls: DtlsRole, created: Instant) -> SessionSpec {
     let negotiated =
         Negotiated { answer: String::new(), remote_ice, fingerprints: Vec::new(), dtls, sections: Vec::new() };
     let route = Route::new(StreamId(1));
-    SessionSpec { id: SessionId(n.into()), role: Role::Viewer, route, local_ice: credentials(n), negotiated, created }
+    SessionSpec {
+        id: SessionId(n.into()),
+        role: Role::Viewer,
+        route,
+        local_ice: credentials(n),
+        negotiated,
+        created,
+        standing: None,
+    }
 }
 
 fn path(port: u16) -> Path {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Count, Worker};
+use crate::media::Notice;
 use crate::media::egress::Egress;
 use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
@@ -43,6 +44,9 @@ impl Worker {
         let Half::Presenter(ingress) = &mut session.half else {
             return;
         };
+        if ingress.has_stopped(now) {
+            self.notices.push(Notice::Flow { session: session.id, flows: false });
+        }
         self.scratch.clear();
         let requests = ingress.feedback(now, &mut self.scratch);
         self.counters.add(Count::KeyframesAsked, requests);

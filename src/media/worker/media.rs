@@ -64,6 +64,9 @@ impl Worker {
                 self.counters.add(Count::PacketsReceived, 1);
                 self.counters.add(Count::PayloadReceived, received.packet.payload.len() as u64);
                 let (id, at) = (session.id, session.stream);
+                if ingress.heard(now) {
+                    self.notices.push(Notice::Flow { session: id, flows: true });
+                }
                 if received.is_new_source {
                     let source = &received.packet.source;
                     let (kind, format) = (source.kind, source.format.clone());
@@ -99,6 +102,7 @@ impl Worker {
         self.streams[key].hurry();
         self.close_burst(key, now);
         self.follow_layers(key, now);
+        self.part_misfits(key);
     }
 
     /// Closes the bursts that are due.
@@ -235,6 +239,16 @@ impl Worker {
         if stream.take(Arc::new(packet), now) {
             self.close_burst(at, now);
             self.follow_layers(at, now);
+            self.part_misfits(at);
+        }
+    }
+
+    /// The presenter has begun to send something else: tells of the viewers who did not agree on it.
+    fn part_misfits(&mut self, key: usize) {
+        for session in self.streams[key].misfits() {
+            if let Some(session) = self.sessions.get(session).map(|s| s.id) {
+                self.notices.push(Notice::Unplayable { session });
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::super::*;
 use super::client::{self, Client};
-use crate::media::{Role, Route, SessionSpec};
+use crate::media::{Role, Route, SessionSpec, Standing};
 use crate::wire::sdp::{IceCredentials, Local, Negotiated, Offer, Shape, Source, answer_presenter, answer_viewer};
 
 pub(super) const CHROMIUM_PUBLISH: &str = include_str!("../../../../tests/fixtures/offers/chromium-156-publish.sdp");
@@ -41,6 +41,8 @@ pub(super) struct Rig {
     pub(super) room: Option<usize>,
     /// Narrow ways to clients.
     pub(super) narrow: BTreeMap<SocketAddr, Narrow>,
+    /// Of the next session.
+    pub(super) standing: Option<Standing>,
     counters: Vec<Arc<WorkerCounters>>,
     routes: BTreeMap<u64, Arc<Route>>,
     flights: BinaryHeap<Reverse<Flight>>,
@@ -139,6 +141,7 @@ impl Rig {
             cursed: None,
             room: None,
             narrow: BTreeMap::new(),
+            standing: None,
             counters: counters.clone(),
             routes: BTreeMap::new(),
             flights: BinaryHeap::new(),
@@ -186,7 +189,9 @@ impl Rig {
         let server = self.shared.identity.fingerprint().clone();
         let client = Client::new(at, SessionId(at as u128), role, &local, &negotiated, server, self.now);
         let route = self.routes.entry(stream).or_insert_with(|| Route::new(StreamId(stream))).clone();
-        let spec = SessionSpec { id: client.id, role, route, local_ice: local, negotiated, created: self.now };
+        let standing = self.standing.take();
+        let created = self.now;
+        let spec = SessionSpec { id: client.id, role, route, local_ice: local, negotiated, created, standing };
         assert!(self.shared.lobby.park(spec), "there is room");
         self.parked += 1;
         self.clients.push(client);
