@@ -73,11 +73,14 @@ impl Ingress {
                 continue;
             }
             let feedback = lane.source.as_ref().map(|s| s.format.feedback).unwrap_or_default();
-            if feedback.fir && !feedback.pli {
+            if feedback.pli {
+                rtcp::write_pli(out, self.ssrc, lane.ssrc);
+            } else if feedback.fir {
                 self.fir_seq = self.fir_seq.wrapping_add(1);
                 rtcp::write_fir(out, self.ssrc, lane.ssrc, self.fir_seq);
             } else {
-                rtcp::write_pli(out, self.ssrc, lane.ssrc);
+                // It did not agree to any request (RFC 4585 §4.2); its key frames come when they come.
+                continue;
             }
             requests += 1;
         }

@@ -118,6 +118,27 @@ fn a_presenter_that_knows_only_full_intra_requests_gets_those() {
 }
 
 #[test]
+fn a_presenter_that_knows_no_requests_gets_none() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.park_as(1, Role::Presenter, CHROMIUM_PUBLISH, |negotiated| {
+        for format in negotiated.sections.iter_mut().flat_map(|s| &mut s.formats) {
+            (format.feedback.pli, format.feedback.fir) = (false, false);
+        }
+    });
+    rig.connect(presenter);
+    rig.frame(presenter, Kind::Video, true, 4);
+
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let ssrc = rig.clients[viewer].video().ssrc;
+    rig.rtcp(viewer, |out| rtcp::write_pli(out, 1, ssrc));
+    rig.run(ms(600));
+
+    assert_eq!(rig.clients[presenter].keyframe_requests(), (0, 0));
+    assert_eq!(rig.count(Count::KeyframesAsked), 0);
+    rig.finish();
+}
+
+#[test]
 fn a_request_about_no_source_is_a_request() {
     let mut rig = Rig::new(1);
     let presenter = rig.present(1, CHROMIUM_PUBLISH);
