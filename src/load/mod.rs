@@ -8,7 +8,7 @@
 //! | `plan` | who joins and leaves, and when |
 //! | `offer` | offers and answers |
 //! | `link` | ICE, DTLS and RTCP of whoever is a client here (sans-I/O) |
-//! | `viewer`, `track` | one viewer; which packets came (sans-I/O) |
+//! | `viewer`, `track`, `opening` | one viewer; which packets came; the first whole picture (sans-I/O) |
 //! | `presenter`, `stamp` | a stream of an exact shape, with the time in its packets (sans-I/O) |
 //! | `present` | the presenter's thread |
 //! | `thread`, `sockets` | media threads: a socket for each viewer |
@@ -17,6 +17,7 @@
 mod delay;
 mod link;
 mod offer;
+mod opening;
 mod options;
 mod plan;
 mod present;

@@ -53,8 +53,8 @@ pub struct Options {
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Only every K-th viewer reads everything; for the others the kernel drops media after the first key frame, so that
-    /// thousands can be carried. Rates are then estimated for all, loss and delay are those of the ones that read
+    /// Only every K-th viewer reads everything; for the others the kernel drops media after the first whole key frame, so
+    /// that thousands can be carried. Rates are then estimated for all, loss and delay are those of the ones that read
     #[arg(long, value_name = "1/K", default_value = "1/1", value_parser = sample)]
     pub sample: u32,
     /// Ask for lost packets as browsers do; by default a lost packet stays lost and is counted

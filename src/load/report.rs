@@ -31,6 +31,7 @@ pub(super) struct Tally {
     connected: Vec<Duration>,
     first_packet: Vec<Duration>,
     first_keyframe: Vec<Duration>,
+    first_picture: Vec<Duration>,
     gcm: u64,
     /// Viewers that counted packets.
     listened: u64,
@@ -68,6 +69,7 @@ impl Tally {
         self.connected.extend(seen.connected);
         self.first_packet.extend(seen.first_packet);
         self.first_keyframe.extend(seen.first_keyframe);
+        self.first_picture.extend(seen.first_picture);
         match seen.failure {
             Some(failure) => self.failed(failure),
             None if seen.first_packet.is_none() => self.failed(Failure::NoMedia),
@@ -139,6 +141,7 @@ impl Report {
             "connected_ms": Distribution::of(&self.tally.connected).json(),
             "first_packet_ms": Distribution::of(&self.tally.first_packet).json(),
             "first_keyframe_ms": Distribution::of(&self.tally.first_keyframe).json(),
+            "first_picture_ms": Distribution::of(&self.tally.first_picture).json(),
             "viewers_sampled": self.tally.listened,
             "aes_gcm": self.tally.gcm,
             "seconds": self.flow.time.as_secs_f64(),
@@ -185,6 +188,7 @@ impl Report {
         line("POST → connected", Distribution::of(&self.tally.connected).to_string());
         line("POST → first packet", Distribution::of(&self.tally.first_packet).to_string());
         line("POST → first key frame", Distribution::of(&self.tally.first_keyframe).to_string());
+        line("POST → all of it", Distribution::of(&self.tally.first_picture).to_string());
         let rate = format!("{:.0} packets/s, {:.1} Mbit/s", self.packets_per_second(), self.megabits_per_second());
         line("received", format!("{} packets; over {:.1} s {rate}", counts.packets, self.flow.time.as_secs_f64()));
         let expected = counts.packets.saturating_sub(counts.duplicates) + counts.lost;
@@ -296,7 +300,14 @@ mod tests {
     fn outcome(packets: u64, failure: Option<Failure>) -> Outcome {
         let first = (packets > 0).then_some(Duration::from_millis(20));
         let counts = Counts { packets, lost: 1, ..Counts::default() };
-        let seen = Seen { first_packet: first, first_keyframe: first, counts, failure, ..Seen::default() };
+        let seen = Seen {
+            first_packet: first,
+            first_keyframe: first,
+            first_picture: first,
+            counts,
+            failure,
+            ..Seen::default()
+        };
         Outcome { seen, overflowed: 1 }
     }
 

@@ -351,7 +351,7 @@ impl Room {
             let mut delays = self.meter.delays.lock().unwrap_or_else(PoisonError::into_inner);
             self.delays.drain(..).for_each(|delay| delays.record(delay));
         }
-        if !is_counted && !seat.is_deaf && seat.viewer.has_seen_a_keyframe() {
+        if !is_counted && !seat.is_deaf && seat.viewer.has_seen_a_picture() {
             // Where the kernel has no filters it goes on reading what it does not count.
             let _ = sockets::deafen(&seat.socket);
             seat.is_deaf = true;

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use super::Failure;
 use super::link::{Heard, Link};
 use super::offer::{Answer, Carries, carries};
+use super::opening::{Opening, Place};
 use super::stamp::{self, Delay};
 use super::track::{Counts, Track};
 use crate::peer::dtls::{Agreed, DtlsError, Identity};
@@ -20,8 +21,8 @@ use crate::wire::{rtcp, rtp};
 /// How a viewer behaves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
-    /// It reads, decrypts and counts everything; otherwise all is over for it with the first key frame, and it only
-    /// keeps the connection.
+    /// It reads, decrypts and counts everything; otherwise all is over for it with the first whole key frame, and it
+    /// only keeps the connection.
     pub(super) listens: bool,
     /// Lost packets are asked for.
     pub(super) nacks: bool,
@@ -44,6 +45,7 @@ struct Media {
     /// Of us, in what we report.
     ssrc: u32,
     tracks: Vec<Track>,
+    opening: Opening,
     report_at: Instant,
 }
 
@@ -65,6 +67,8 @@ pub(super) struct Seen {
     pub(super) first_packet: Option<Duration>,
     /// The first packet of a key frame came.
     pub(super) first_keyframe: Option<Duration>,
+    /// The last packet came of a key frame that can be decoded.
+    pub(super) first_picture: Option<Duration>,
     /// What was agreed.
     pub(super) profile: Option<Profile>,
     /// It was one of those that count packets.
@@ -142,9 +146,9 @@ impl Viewer {
         self.media.is_some()
     }
 
-    /// The first key frame has begun to come: all that a crowd is asked about has happened.
-    pub(super) fn has_seen_a_keyframe(&self) -> bool {
-        self.seen.first_keyframe.is_some()
+    /// The first key frame has come: all that a crowd is asked about has happened.
+    pub(super) fn has_seen_a_picture(&self) -> bool {
+        self.seen.first_picture.is_some()
     }
 
     /// How it behaves.
@@ -180,7 +184,8 @@ impl Viewer {
         let rtp_in = RtpOpener::new(&agreed.theirs)?;
         // Any number will do; it only has to be the same in all reports.
         let ssrc = self.link.ssrc();
-        self.media = Some(Box::new(Media { rtp_in, ssrc, tracks: Vec::new(), report_at: now + REPORTS }));
+        let media = Media { rtp_in, ssrc, tracks: Vec::new(), opening: Opening::default(), report_at: now + REPORTS };
+        self.media = Some(Box::new(media));
         self.seen.profile = Some(agreed.profile);
         self.seen.connected = Some(now.saturating_duration_since(self.asked));
         Ok(())
@@ -200,7 +205,7 @@ impl Viewer {
         {
             media.track(&header, codec).arrived(header.sequence, header.timestamp, at.now);
         }
-        let waits = self.seen.first_keyframe.is_none() && is_video(carried);
+        let waits = self.seen.first_picture.is_none() && is_video(carried);
         if !(self.habits.listens || waits) {
             return None;
         }
@@ -215,15 +220,21 @@ impl Viewer {
         };
         match (carried, payload) {
             (Carries::Media(codec), Some(payload)) => {
-                if waits && starts_keyframe(codec, payload) {
-                    self.seen.first_keyframe = Some(since);
+                if waits {
+                    self.seen.watch_for_a_picture(&mut media.opening, codec, Place::of(&header), payload, since);
                 }
                 let has_settled = since >= self.seen.connected? + SETTLING;
                 return stamp::read(payload)?.delay(at.wall?).filter(|_| has_settled);
             }
-            (Carries::Rtx(of), Some(&[high, low, _, ..])) => {
+            (Carries::Rtx(of), Some(&[high, low, ref payload @ ..])) if !payload.is_empty() => {
                 self.seen.retransmissions += 1;
                 let original = u16::from_be_bytes([high, low]);
+                if self.seen.first_picture.is_none()
+                    && let Some(Carries::Media(codec)) = carries(of)
+                {
+                    let place = Place { sequence: original, ..Place::of(&header) };
+                    self.seen.watch_for_a_picture(&mut media.opening, codec, place, payload, since);
+                }
                 if let Some(track) = media.tracks.iter_mut().find(|track| track.payload_type == of) {
                     track.repaired(original, at.now);
                 }
@@ -244,6 +255,25 @@ impl Viewer {
                 track.sender_report(ntp, now);
             }
         });
+    }
+}
+
+impl Seen {
+    /// Another packet of the pictures that come before the first one can be shown.
+    fn watch_for_a_picture(
+        &mut self,
+        opening: &mut Opening,
+        codec: Codec,
+        place: Place,
+        payload: &[u8],
+        since: Duration,
+    ) {
+        if starts_keyframe(codec, payload) {
+            self.first_keyframe.get_or_insert(since);
+        }
+        if opening.take(codec, place, payload) {
+            self.first_picture = Some(since);
+        }
     }
 }
 

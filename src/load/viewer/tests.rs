@@ -237,6 +237,7 @@ fn packets_are_counted_and_the_first_of_each_kind_is_timed() {
     let seen = pair.viewer.end();
     assert_eq!(seen.first_packet, Some(Duration::from_millis(10)));
     assert_eq!(seen.first_keyframe, Some(Duration::from_millis(30)));
+    assert_eq!(seen.first_picture, seen.first_keyframe, "it has one packet");
     assert_eq!(seen.counts, Counts { packets: 5, lost: 1, duplicates: 1, reordered: 0, gaps: 1 });
     assert_eq!(seen.undecryptable, 0);
     pair.send(VP8, 2, 600, DELTA);
