@@ -29,6 +29,8 @@ pub(super) struct Medium {
     frozen: Duration,
     first_packet: Option<Duration>,
     first_keyframe: Option<Duration>,
+    /// The first frame that was whole and could be shown or heard.
+    first_frame: Option<Duration>,
     newest_frame: Option<Instant>,
     source: Option<Source>,
     /// Of sources that are over.
@@ -111,6 +113,7 @@ impl Medium {
             return;
         }
         self.frames += 1;
+        self.first_frame.get_or_insert(since);
         self.keyframes += u64::from(picture.key);
         if let Some(before) = self.newest_frame.replace(now) {
             let gap = now.saturating_duration_since(before);
@@ -154,6 +157,7 @@ impl Medium {
             jitter: self.jitter(now),
             first_packet: self.first_packet,
             first_keyframe: self.first_keyframe,
+            first_frame: self.first_frame,
         }
     }
 
@@ -189,6 +193,7 @@ pub(super) struct Summary {
     jitter: Option<Duration>,
     first_packet: Option<Duration>,
     first_keyframe: Option<Duration>,
+    first_frame: Option<Duration>,
 }
 
 impl Summary {
@@ -213,6 +218,7 @@ impl Summary {
             "jitter_ms": ms(self.jitter),
             "first_packet_ms": ms(self.first_packet),
             "first_keyframe_ms": ms(self.first_keyframe),
+            "first_frame_ms": ms(self.first_frame),
         })
     }
 
@@ -239,7 +245,7 @@ impl Summary {
         };
         format!(
             "{name}: {}\n  {} packets, {} frames ({} key), {} broken; {} packets lost in {} gaps\n  \
-             first packet {}, first key frame {}; {} freezes, {} in all; {} changes of size\n",
+             first packet {}, first key frame {}, first whole frame {}; {} freezes, {} in all; {} changes of size\n",
             self.line(),
             self.packets,
             self.frames,
@@ -249,6 +255,7 @@ impl Summary {
             self.gaps,
             ms(self.first_packet),
             ms(self.first_keyframe),
+            ms(self.first_frame),
             self.freezes,
             ms(Some(self.frozen)),
             self.size_changes,
@@ -301,6 +308,7 @@ mod tests {
         assert_eq!((&json["width"], &json["height"]), (&json!(640), &json!(360)));
         assert_eq!((&json["freezes"], &json["frozen_ms"]), (&json!(1), &json!(600.0)));
         assert_eq!((&json["first_packet_ms"], &json["first_keyframe_ms"]), (&json!(10.0), &json!(40.0)));
+        assert_eq!(json["first_frame_ms"], json!(40.0));
     }
 
     #[test]
