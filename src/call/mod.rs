@@ -64,10 +64,19 @@ impl CallError {
     }
 }
 
+/// The offer of one that makes key frames when it likes.
+fn without_requests(offer: &str) -> String {
+    let is_request = |line: &str| {
+        let message = line.strip_prefix("a=rtcp-fb:").and_then(|value| value.split_once(' '));
+        message.is_some_and(|(_, message)| matches!(message.trim_end(), "nack pli" | "ccm fir"))
+    };
+    offer.split_inclusive('\n').filter(|line| !is_request(line)).collect()
+}
+
 /// What goes which way.
 pub(crate) enum Direction {
-    /// These tracks are sent.
-    Send(Vec<Arc<dyn TrackLocal>>),
+    /// These tracks are sent; `on_request`: with a key frame when somebody asks for one.
+    Send { tracks: Vec<Arc<dyn TrackLocal>>, on_request: bool },
     /// Audio and video are received.
     Receive,
 }
@@ -111,8 +120,9 @@ impl Call {
             .with_udp_addrs(addresses(endpoint.is_local().await))
             .build();
         let connection: Arc<dyn PeerConnection> = Arc::new(Box::pin(building).await?);
+        let on_request = !matches!(direction, Direction::Send { on_request: false, .. });
         match direction {
-            Direction::Send(tracks) => {
+            Direction::Send { tracks, .. } => {
                 for track in tracks {
                     connection.add_track(track).await?;
                 }
@@ -130,6 +140,7 @@ impl Call {
         // A server of ice that does not answer must not hold everything up: what was gathered till then is offered.
         let _ = timeout(GATHER_WITHIN, gathered.wait_for(|gathered| *gathered)).await;
         let offer = connection.local_description().await.map(|description| description.sdp).unwrap_or_default();
+        let offer = if on_request { offer } else { without_requests(&offer) };
         let admitted = match endpoint.post(offer).await {
             Ok(admitted) => admitted,
             Err(error) => {
@@ -259,3 +270,19 @@ const GATHER_WITHIN: Duration = Duration::from_secs(3);
 /// Each, for DELETE and for closing.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
 const MAX_TRACKS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_loses_its_requests_and_nothing_else() {
+        let offer = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:* ccm fir\r\n\
+                     a=rtcp-fb:96 transport-cc\r\na=mid:0\r\n";
+
+        let offer = without_requests(offer);
+
+        let wanted = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 transport-cc\r\na=mid:0\r\n";
+        assert_eq!(offer, wanted);
+    }
+}

@@ -61,6 +61,8 @@ struct Program {
     video: Vec<Arc<Clip>>,
     audio: Option<Arc<Clip>>,
     looped: bool,
+    /// A request for a key frame changes what is sent.
+    on_request: bool,
 }
 
 impl Program {
@@ -82,7 +84,12 @@ impl Program {
         }
         // The pattern and the tone are short on purpose.
         let looped = options.looped || options.is_embedded();
-        Ok(Self { video: video.into_iter().map(Arc::new).collect(), audio: audio.map(Arc::new), looped })
+        Ok(Self {
+            video: video.into_iter().map(Arc::new).collect(),
+            audio: audio.map(Arc::new),
+            looped,
+            on_request: !options.ignore_pli,
+        })
     }
 }
 
@@ -139,9 +146,9 @@ async fn present(
     again: &mut Again,
 ) -> Result<(), CallError> {
     let (engine, mut senders) = sender::prepare(program)?;
-    let tracks = sender::tracks(&senders);
+    let direction = Direction::Send { tracks: sender::tracks(&senders), on_request: program.on_request };
     let servers = endpoint.ice_servers().await;
-    let call = slot.insert(Box::pin(Call::dial(endpoint, engine, Direction::Send(tracks), servers)).await?);
+    let call = slot.insert(Box::pin(Call::dial(endpoint, engine, direction, servers)).await?);
     call.connected().await?;
     again.reset();
     say(&format!("connected {:.0} ms after the offer", call.asked.elapsed().as_secs_f64() * 1e3));
@@ -151,7 +158,7 @@ async fn present(
     let meters: Vec<_> = senders.iter().map(|sender| Arc::clone(&sender.meter)).collect();
     let (began, mut playing) = (Instant::now(), JoinSet::new());
     for sender in senders {
-        playing.spawn(sender.play(began, program.looped));
+        playing.spawn(sender.play(began, program.looped, program.on_request));
     }
     tokio::select! {
         () = call.over() => Err(CallError::Lost),

@@ -26,6 +26,9 @@ pub struct Options {
     /// Sizes of the test pattern that are sent at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = layers)]
     pub simulcast: usize,
+    /// Take no requests for key frames (and say so in the offer), as hardware encoders do: they come when the file has them
+    #[arg(long)]
+    pub ignore_pli: bool,
     /// Pictures a second [default: what the file says, else 30]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=240))]
     pub fps: Option<u32>,

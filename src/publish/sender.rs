@@ -135,10 +135,10 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends until the clip ends; the longest layer counts.
+    /// Sends until the clip ends; the longest layer counts. `on_request`: goes on at a key frame when one is asked for.
     /// # Errors
     /// When the connection is gone.
-    pub(super) async fn play(mut self, began: Instant, looped: bool) -> Result<(), CallError> {
+    pub(super) async fn play(mut self, began: Instant, looped: bool, on_request: bool) -> Result<(), CallError> {
         let track = Arc::clone(&self.track);
         loop {
             let due = self.layers.iter().filter(|layer| layer.next < layer.clip.frames.len()).map(|layer| layer.due);
@@ -153,7 +153,8 @@ impl Sender {
                     let Some(TrackLocalEvent::OnRtcpPacket(packets)) = event else { return Err(CallError::Lost) };
                     for ssrc in packets.iter().flat_map(|packet| wanted(packet.as_ref())) {
                         self.meter.wishes.fetch_add(1, Ordering::Relaxed);
-                        self.layers.iter_mut().filter(|layer| layer.ssrc == ssrc).for_each(|layer| layer.jump(looped));
+                        let asked = self.layers.iter_mut().filter(|layer| layer.ssrc == ssrc && on_request);
+                        asked.for_each(|layer| layer.jump(looped));
                     }
                 }
             }
