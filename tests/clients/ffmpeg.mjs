@@ -9,18 +9,21 @@ import { CACHE } from '../lib/case.mjs';
 const ffmpeg = () => process.env.FFMPEG ?? fs.readFileSync(`${CACHE}/ffmpeg.path`, 'utf8').trim();
 
 export class Ffmpeg {
-  /** Starts to present a test picture and a tone; ends with the case. */
-  static start(test, name, { url, token, size = '640x360', bitrate = '1M', constant = false }) {
+  /**
+   * Starts to present a test picture and a tone; ends with the case. `key`: pictures from one key frame to the next;
+   * `numbered`: pictures say which one they are, in black and white blocks.
+   */
+  static start(test, name, { url, token, size = '640x360', bitrate = '1M', constant = false, key = 30, numbered = false }) {
     const publisher = new Ffmpeg();
     publisher.framesSent = 0;
     const log = fs.openSync(test.file(`${name}.log`), 'w');
     publisher.child = spawn(ffmpeg(), [
       '-hide_banner', '-nostdin', '-loglevel', 'info', '-progress', 'pipe:1', '-stats_period', '0.1',
-      '-re', '-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=30`,
+      '-re', '-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=30${numbered ? `,${numbers()}` : ''}`,
       '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000',
-      // Its muxer wants no B-frames; it answers no key frame request, hence one a second.
+      // Its muxer wants no B-frames; it answers no key frame request, hence by default one a second.
       '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-profile:v', 'baseline', '-pix_fmt', 'yuv420p',
-      '-bf', '0', '-g', '30', '-keyint_min', '30', '-b:v', bitrate, '-maxrate', bitrate, '-bufsize', bitrate,
+      '-bf', '0', '-g', `${key}`, '-keyint_min', `${key}`, '-sc_threshold', '0', '-b:v', bitrate, '-maxrate', bitrate, '-bufsize', bitrate,
       ...(constant ? ['-x264-params', 'nal-hrd=cbr:force-cfr=1'] : []),
       '-c:a', 'libopus', '-ar', '48000', '-ac', '2', '-b:a', '64k',
       '-authorization', token, '-f', 'whip', url,
@@ -49,4 +52,11 @@ export class Ffmpeg {
     await this.ended;
     clearTimeout(kill);
   }
+}
+
+/** Filters that write the number of a picture as 16 blocks of 32 × 32, the lowest bit on the left, a set one white. */
+function numbers() {
+  const bits = Array.from({ length: 16 }, (_, bit) => `drawbox=x=${32 * bit}:y=0:w=32:h=32:color=white:t=fill`
+    + `:enable='eq(mod(floor(n/${2 ** bit}),2),1)'`);
+  return ['drawbox=x=0:y=0:w=512:h=32:color=black:t=fill', ...bits].join(',');
 }

@@ -1,4 +1,5 @@
-// Many viewers of one FFmpeg presenter: `viewers` (100 that stay) and `churn` (20 joins and leaves a second).
+// Many viewers of one FFmpeg presenter: `viewers` (100 that stay), `churn` (20 joins and leaves a second) and `storm` (200
+// that join in the same second as some are watching already).
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -12,7 +13,7 @@ const MB = 1_000_000;
 export default async function load(test, { shape }) {
   const server = await Server.start(test);
   const presenter = Ffmpeg.start(test, 'ffmpeg', {
-    url: server.whip('talk'), token: await server.token('talk'), size: '1280x720', bitrate: '2500k', constant: true,
+    url: server.whip('talk'), token: await server.token('talk'), size: '1280x720', bitrate: '2500k', constant: true, ...(shape === 'storm' ? { key: STORM_KEY } : {}),
   });
   await until(15_000, 'FFmpeg to send pictures', () => presenter.framesSent > 0);
   await SHAPES[shape](test, server);
@@ -38,13 +39,30 @@ const SHAPES = {
       + `${counted.packets_overflowed} datagrams or more found a viewer's socket full`);
     test.check('every packet could be decrypted', counted.packets_undecryptable === 0, counted.packets_undecryptable);
     test.check('all said goodbye', counted.leaves === VIEWERS, counted.leaves);
-    for (const [what, times] of [['connected', counted.connected_ms], ['first packet', counted.first_packet_ms],
-      ['first key frame', counted.first_keyframe_ms]]) {
-      test.note(`POST → ${what}: p50 ${times.p50.toFixed(1)} ms, p95 ${times.p95.toFixed(1)} ms, p99 ${times.p99.toFixed(1)} ms`);
-    }
+    noteTimes(test, counted);
     const cpu = after.cpuSeconds - before.cpuSeconds;
     test.note(`server CPU ${cpu.toFixed(2)} s in ${seconds.toFixed(1)} s: ${(100 * cpu / seconds).toFixed(1)} % of one core, `
       + `${(1e6 * cpu / counted.packets_received).toFixed(2)} µs a packet; resident ${(after.residentBytes / MB).toFixed(1)} MB`);
+  },
+
+  async storm(test, server) {
+    const watching = viewers(test, server, ['--viewers', WATCHERS, '--seconds', STORM_SECONDS]);
+    await until(15_000, 'those who watch before to be there', async () => await server.metric('tribune_sessions') === WATCHERS + 1);
+    // The older the pictures since the last key frame, the more a newcomer gets at once.
+    await pause(STORM_AFTER_MS);
+    const before = server.usage().cpuSeconds;
+    const storm = await viewers(test, server, ['--viewers', STORM, '--joins-per-second', STORM, '--parallel', STORM, '--sample', '1/20', '--seconds', 3]);
+    const cpu = server.usage().cpuSeconds - before;
+    const watched = await watching;
+
+    test.check(`${STORM} viewers joined`, storm.viewers_connected === STORM && storm.failures === 0, JSON.stringify(storm.failures_by_reason));
+    test.note(`${storm.joins_per_second.toFixed(0)} joins a second; server CPU ${cpu.toFixed(2)} s`);
+    noteTimes(test, storm);
+    test.check('those who watched before lost no packet', watched.packets_lost === 0, `${watched.packets_lost} of ${watched.packets_received} lost, `
+      + `of those ${watched.packets_overflowed} datagrams or more found a viewer's socket full`);
+    test.check('they watched all the time', watched.failures === 0 && watched.packets_received > WATCHERS * STORM_SECONDS * 170, watched.packets_received);
+    test.check('the newcomers who read lost none either', storm.packets_lost === 0, `${storm.packets_lost} of ${storm.packets_received} lost, `
+      + `of those ${storm.packets_overflowed} found a viewer's socket full`);
   },
 
   async churn(test, server) {
@@ -72,6 +90,14 @@ const SHAPES = {
     test.check('open files are back', after.files <= before.files, `${before.files} → ${after.files}`);
   },
 };
+
+/** How long it took from the POST to what a viewer waits for. */
+function noteTimes(test, counted) {
+  for (const [what, times] of [['connected', counted.connected_ms], ['first packet', counted.first_packet_ms],
+    ['first key frame', counted.first_keyframe_ms], ['all of it', counted.first_picture_ms]]) {
+    test.note(`POST → ${what}: p50 ${times.p50.toFixed(1)} ms, p95 ${times.p95.toFixed(1)} ms, p99 ${times.p99.toFixed(1)} ms`);
+  }
+}
 
 /** Runs the binary's own viewers; ends with the case. Their exit code is judged by the facts that they print. */
 async function viewers(test, server, words) {
@@ -103,6 +129,9 @@ const openFiles = (server) => fs.readdirSync(`/proc/${server.child.pid}/fd`).len
 
 const VIEWERS = 100;
 const VIEWERS_SECONDS = 30;
+/** Pictures between two key frames: ten seconds. */
+const STORM_KEY = 300;
+const [WATCHERS, STORM, STORM_SECONDS, STORM_AFTER_MS] = [30, 200, 16, 5_000];
 const JOINS_PER_SECOND = 20;
 /** As long as it takes to see a leak; where many cases wait, long enough to see a large one. */
 const CHURN_SECONDS = process.env.CI === 'true' ? 20 : 60;

@@ -15,6 +15,11 @@ const CASES = {
   'svc-vp9': { module: '../browser/svc.mjs', options: { codec: 'video/VP9', mode: 'L3T3_KEY' }, seconds: 90, needs: ['chromium'] },
   'svc-av1': { module: '../browser/svc.mjs', options: { codec: 'video/AV1', mode: 'L1T3' }, seconds: 90, needs: ['chromium'] },
   'handshake-loss': { module: '../browser/handshake-loss.mjs', seconds: 120, needs: ['chromium', 'firefox', 'ffmpeg', 'netns'] },
+  'instant-h264': { module: '../browser/instant.mjs', options: { by: 'ffmpeg' }, seconds: 75, needs: ['chromium', 'ffmpeg'], onlyByName: true },
+  'instant-vp8': { module: '../browser/instant.mjs', options: { codec: 'video/VP8' }, seconds: 75, needs: ['chromium'], onlyByName: true },
+  'instant-vp9': { module: '../browser/instant.mjs', options: { codec: 'video/VP9' }, seconds: 75, needs: ['chromium'], onlyByName: true },
+  'instant-av1': { module: '../browser/instant.mjs', options: { codec: 'video/AV1' }, seconds: 75, needs: ['chromium'], onlyByName: true },
+  'instant-firefox': { module: '../browser/instant.mjs', options: { codec: 'video/VP8', browser: 'firefox' }, seconds: 75, needs: ['chromium', 'firefox', 'netns'], onlyByName: true },
   pages: { module: '../browser/pages.mjs', seconds: 75, needs: ['chromium'] },
   'counter-offer': { module: '../browser/counter-offer.mjs', seconds: 60, needs: ['chromium'] },
   events: { module: '../browser/events.mjs', seconds: 120, needs: ['chromium'] },
@@ -33,6 +38,7 @@ const CASES = {
   mutants: { module: '../conformance/mutants.mjs', seconds: 270, needs: [] },
   'viewers-100': { module: '../clients/load.mjs', options: { shape: 'viewers' }, seconds: 90, needs: ['ffmpeg'] },
   tools: { module: '../clients/tools.mjs', seconds: 120, needs: ['chromium', 'ffmpeg'] },
+  'join-storm': { module: '../clients/load.mjs', options: { shape: 'storm' }, seconds: 60, needs: ['ffmpeg'] },
   churn: { module: '../clients/load.mjs', options: { shape: 'churn' }, seconds: 150, needs: ['ffmpeg'] },
 };
 

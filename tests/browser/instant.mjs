@@ -1,0 +1,135 @@
+// How soon a viewer has a picture, and how soon it sees what those see who were there before: a presenter whose key
+// frames are ten seconds apart and cannot be asked for, one viewer that stays, and many that join at any time between
+// two key frames.
+
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { Ffmpeg } from '../clients/ffmpeg.mjs';
+import { pause, until } from '../lib/case.mjs';
+import { Server } from '../lib/server.mjs';
+import { launch, openPage } from './browser.mjs';
+import { serveSite } from './site.mjs';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+
+export default async function instant(test, { codec = 'video/H264', by = 'chromium', browser = 'chromium' }) {
+  const server = await Server.start(test);
+  const origin = await serveSite(test, {
+    '/': path.join(HERE, 'instant.html'),
+    '/instant.page.js': path.join(HERE, 'instant.page.js'),
+  });
+  const presenter = await PRESENTERS[by](test, server, origin, codec);
+  const page = await openPage(test, await launch(test, browser), origin, 'viewers');
+  const url = server.whep('talk');
+  await page.evaluate((given) => window.instant.join(given), { name: 'resident', url });
+  await until(15_000, 'the first viewer to see something', async () => (await seen(page, 'resident')).shown.length > 60);
+
+  const joins = [];
+  const began = Date.now();
+  for (let number = 0; number < JOINS; number += 1) {
+    await pause(Math.max(0, began + number * PACE_MS - Date.now()));
+    joins.push(watch(page, url, `viewer ${number}`));
+  }
+  const viewers = await Promise.all(joins);
+  const resident = await seen(page, 'resident');
+  judge(test, viewers.map((viewer) => compared(viewer, resident)), await presenter.keys());
+  test.check('the viewer who stayed saw no freeze', (resident.video.freezeCount ?? 0) === 0, resident.video.freezeCount);
+  await page.screenshot({ path: test.file('viewers.png') });
+}
+
+const seen = (page, name) => page.evaluate((given) => window.instant.seen(given), name);
+
+/** One viewer that comes, stays for a while and goes. */
+async function watch(page, url, name) {
+  await page.evaluate((given) => window.instant.join(given), { name, url });
+  await pause(STAY_MS);
+  const viewer = await seen(page, name);
+  await page.evaluate((given) => window.instant.leave(given), name);
+  return viewer;
+}
+
+/** A viewer with how far it was behind, each time it showed a picture: [ms since its POST, ms of the presenter's time]. */
+function compared(viewer, resident) {
+  const behind = viewer.shown.map(([at, number]) => {
+    const [, newest] = resident.shown.findLast(([when]) => when <= at + SAME_TURN_MS) ?? [0, number];
+    return [at - viewer.asked, difference(newest, number) * FRAME_MS];
+  });
+  const asked = resident.shown.findLast(([when]) => when <= viewer.asked)?.[1] ?? 0;
+  return { ...viewer, behind, numberThen: asked, first: viewer.first - viewer.asked, connected: viewer.connected - viewer.asked };
+}
+
+/** The facts, and a line for each viewer. */
+function judge(test, viewers, keys) {
+  for (const viewer of viewers) {
+    const ages = keys.map((key) => difference(viewer.numberThen, key)).filter((age) => age >= 0);
+    viewer.age = Math.min(...ages) * FRAME_MS / 1000;
+  }
+  test.note('GOP age s | ms: connected  first picture | behind after 0.5 s  1 s  2 s  4 s  5 s | freezes dropped PLI NACK | jitter buffer ms');
+  for (const { age, connected, first, behind, video } of viewers.toSorted((a, b) => a.age - b.age)) {
+    const late = [500, 1_000, 2_000, 4_000, 5_000].map((after) => whole(lag(behind, after)).padStart(5)).join(' ');
+    const buffer = video.jitterBufferDelay / video.jitterBufferEmittedCount * 1000;
+    test.note(`${age.toFixed(1).padStart(5)} | ${whole(connected).padStart(5)} ${whole(first).padStart(6)} | ${late} | `
+      + `${video.freezeCount ?? '?'} ${video.framesDropped ?? '?'} ${video.pliCount ?? '?'} ${video.nackCount ?? '?'} | ${whole(buffer)}`
+      + ` (${video.framesDecoded} decoded of ${video.framesReceived})`);
+  }
+  const firsts = viewers.map(({ first }) => first ?? Infinity);
+  test.check(`half of ${viewers.length} viewers have a picture within ${FIRST_MS} ms`, median(firsts) <= FIRST_MS, `p50 ${whole(median(firsts))} ms`);
+  for (const [what, after, those] of [
+    ['a GOP of up to 4 s', 2_000, viewers.filter(({ age }) => age <= 4)],
+    ['any GOP', 4_000, viewers],
+  ]) {
+    const lags = those.map(({ behind }) => lag(behind, after));
+    test.check(`after ${after / 1000} s of ${what} nobody is more than ${BEHIND_MS} ms behind`,
+      lags.length > 0 && lags.every((each) => each <= BEHIND_MS), lags.map(whole).join(' '));
+  }
+}
+
+/** How far a viewer is behind in the second after this time: the median, in ms. */
+function lag(behind, after) {
+  return median(behind.filter(([at]) => at >= after && at < after + 1_000).map(([, ms]) => ms));
+}
+
+/** Of two numbers that wrap at 16 bits. */
+function difference(a, b) {
+  return ((a - b + 0x8000) & 0xffff) - 0x8000;
+}
+
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+const whole = (number) => (Number.isFinite(number) ? number.toFixed(0) : '–');
+
+/** Who presents: each gives `keys`, the numbers of the key frames. */
+const PRESENTERS = {
+  async ffmpeg(test, server) {
+    const publisher = Ffmpeg.start(test, 'ffmpeg', {
+      url: server.whip('talk'), token: await server.token('talk'), key: INTERVAL_S * RATE, numbered: true,
+    });
+    await until(15_000, 'FFmpeg to send pictures', () => publisher.framesSent > 0);
+    return { keys: () => Array.from({ length: 60 }, (_, key) => key * INTERVAL_S * RATE) };
+  },
+
+  async chromium(test, server, origin, codec) {
+    const page = await openPage(test, await launch(test), origin, 'presenter');
+    const options = { url: server.whip('talk'), token: await server.token('talk'), codec, interval: INTERVAL_S, bitrate: 1_000_000 };
+    await page.evaluate((given) => window.instant.publish(given), options);
+    return {
+      async keys() {
+        const { keys, encoded } = await page.evaluate(() => window.instant.presented());
+        test.check('the presenter made a key frame only when it should', encoded <= keys.length, `${encoded}, wanted ${keys.length}`);
+        return keys;
+      },
+    };
+  },
+};
+
+const RATE = 30;
+const FRAME_MS = 1000 / RATE;
+/** Between two key frames. */
+const INTERVAL_S = 10;
+/** Spread over the GOP: two rounds of it, in steps that do not meet. */
+const [JOINS, PACE_MS] = [12, 1_700];
+const STAY_MS = 6_000;
+/** Two viewers' callbacks of the same turn of the page. */
+const SAME_TURN_MS = 8;
+const FIRST_MS = 300;
+const BEHIND_MS = 200;
