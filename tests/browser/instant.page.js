@@ -43,7 +43,6 @@ window.instant = (() => {
   function numberedPictures() {
     const canvas = document.createElement('canvas');
     Object.assign(canvas, { width: WIDTH, height: HEIGHT });
-    document.body.append(canvas);
     const pen = canvas.getContext('2d');
     let shown = -1;
     const draw = () => {
@@ -64,7 +63,7 @@ window.instant = (() => {
       }
     };
     draw();
-    setInterval(draw, 5);
+    setInterval(draw, 8);
     return canvas.captureStream(RATE);
   }
 

@@ -1,7 +1,8 @@
 // FFmpeg 8 as a presenter: H264 and Opus by its WHIP muxer.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import fs from 'node:fs';
+import { promisify } from 'node:util';
 
 import { CACHE } from '../lib/case.mjs';
 
@@ -52,6 +53,16 @@ export class Ffmpeg {
     await this.ended;
     clearTimeout(kill);
   }
+}
+
+/** So many seconds of numbered pictures as H264 with start codes, `key` pictures from one key frame to the next. */
+export async function encoded({ seconds, key }) {
+  const { stdout } = await promisify(execFile)(ffmpeg(), [
+    '-hide_banner', '-nostdin', '-loglevel', 'error', '-f', 'lavfi', '-i', `testsrc2=size=640x360:rate=30:duration=${seconds},${numbers()}`,
+    '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-profile:v', 'baseline', '-pix_fmt', 'yuv420p',
+    '-bf', '0', '-g', `${key}`, '-keyint_min', `${key}`, '-sc_threshold', '0', '-b:v', '1M', '-f', 'h264', 'pipe:1',
+  ], { encoding: 'buffer', maxBuffer: 64 << 20 });
+  return stdout;
 }
 
 /** Filters that write the number of a picture as 16 blocks of 32 × 32, the lowest bit on the left, a set one white. */
