@@ -15,14 +15,47 @@ fn main() -> io::Result<()> {
     // A fixed order keeps the build reproducible.
     files.sort();
 
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let mut table = String::from("&[\n");
     for name in &files {
-        writeln!(table, "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/web/\", {name:?}))),")
+        let (variable, path) = if name.ends_with(".js") {
+            let light = out.join("web").join(name);
+            fs::create_dir_all(light.parent().expect("it is below `out`"))?;
+            fs::write(light, lighten(&fs::read_to_string(root.join(name))?))?;
+            ("OUT_DIR", format!("/web/{name}"))
+        } else {
+            ("CARGO_MANIFEST_DIR", format!("/web/{name}"))
+        };
+        writeln!(table, "    ({name:?}, include_bytes!(concat!(env!({variable:?}), {path:?}))),")
             .expect("a String takes everything");
     }
     table.push(']');
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("web_files.rs");
-    fs::write(out, table)
+    fs::write(out.join("web_files.rs"), table)
+}
+
+/// A script without what only its readers need: lines of comment, blank lines, indentation. Nobody should pay for
+/// comments with a later picture, nor have fewer of them for that.
+fn lighten(script: &str) -> String {
+    let mut light = String::new();
+    let (mut in_comment, mut in_template) = (false, false);
+    for line in script.lines() {
+        let text = line.trim();
+        if in_comment {
+            in_comment = !text.ends_with("*/");
+        } else if in_template {
+            light.push_str(line);
+            light.push('\n');
+        } else if text.starts_with("/*") && !text.contains("*/") {
+            in_comment = true;
+        } else if !(text.is_empty() || text.starts_with("//") || text.starts_with("/*") && text.ends_with("*/")) {
+            light.push_str(text);
+            light.push('\n');
+        }
+        if !text.starts_with("//") && !text.starts_with("/*") && !text.starts_with('*') {
+            in_template ^= line.matches('`').count() % 2 == 1;
+        }
+    }
+    light
 }
 
 /// Adds every file below `dir` by its name with `/` between its parts, hidden ones left out. No absolute path: a build

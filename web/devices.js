@@ -10,9 +10,21 @@ export const QUALITIES = {
   "1080p60": { height: 1080, frames: 60, bitrate: 7_000_000 },
 };
 
-/** Limits for the encoder (RTCRtpEncodingParameters). */
-export function limits({ frames, bitrate }) {
-  return { maxBitrate: bitrate, maxFramerate: frames };
+/** The sizes of layered pictures: a name, the fraction of width and height, the share of the full picture's bit rate. */
+const SIZES = [
+  ["q", 4, 0.12],
+  ["h", 2, 0.38],
+  ["f", 1, 1],
+];
+
+/** What the encoder is told (RTCRtpEncodingParameters): one picture, or three sizes of it. */
+export function encodings({ quality: { frames, bitrate }, layers, codec }) {
+  if (!layers) return [{ maxBitrate: bitrate, maxFramerate: frames }];
+  // Of these codecs Chromium would otherwise put all sizes into one stream.
+  const mode = /VP9|AV1/i.test(codec) ? { scalabilityMode: "L1T1" } : {};
+  return SIZES.map(([rid, by, share]) => {
+    return { rid, scaleResolutionDownBy: by, maxBitrate: Math.round(bitrate * share), maxFramerate: frames, ...mode };
+  });
 }
 
 /** Can this page get at a camera at all? Browsers offer them to secure origins only. */
@@ -35,7 +47,7 @@ function soundOf(id, music) {
 
 /**
  * Gets a camera or a microphone, or both with one question to the user. `wish` holds `camera` and `microphone`,
- * which are ids or "" for any, `quality`, and `music`.
+ * which are ids or "" for any, `quality`, `hint` and `music`.
  */
 export async function capture(wish, kinds) {
   const ask = (ids) => ({
@@ -52,25 +64,25 @@ export async function capture(wish, kinds) {
   }
 }
 
-async function get(constraints, { music }) {
+async function get(constraints, { music, hint }) {
   const stream = await navigator.mediaDevices.getUserMedia(constraints);
   const [camera = null] = stream.getVideoTracks();
   const [microphone = null] = stream.getAudioTracks();
-  if (camera) camera.contentHint = "motion";
+  if (camera) camera.contentHint = hint || "motion";
   if (microphone) microphone.contentHint = music ? "music" : "speech";
   return { camera, microphone };
 }
 
 /** Asks for a screen, window or tab; its sound is null when there is none. */
-export async function captureScreen({ frames }) {
+export async function captureScreen({ quality, hint }) {
   const stream = await navigator.mediaDevices.getDisplayMedia({
-    video: { frameRate: { ideal: frames } },
+    video: { frameRate: { ideal: quality.frames } },
     audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
   const [screen] = stream.getVideoTracks();
   const [sound = null] = stream.getAudioTracks();
   // Letters must stay sharp; smooth motion matters less.
-  screen.contentHint = "detail";
+  screen.contentHint = hint || "detail";
   return { screen, sound };
 }
 

@@ -1,321 +1,222 @@
-// The presenter's page.
+// The presenter's page: trying out, going live, and what is going on then.
 
 import "./copy.js";
+import { fillLists, getCamera, getMicrophone, getScreen, inTurn, makeUsual, mixer, now } from "./capture.js";
+import { connect, prepare, pressed, usePicture } from "./capture.js";
+import { follow, picture, quality, remember, restore, wish } from "./choices.js";
 import * as devices from "./devices.js";
-import { Mixer } from "./sound.js";
-import { sending } from "./stats.js";
+import { arriving, findings, sending, viewers } from "./onair.js";
+import * as rehearsal from "./rehearsal.js";
+import { claims, explain, notice, say } from "./say.js";
+import { audible, decibels } from "./sound.js";
 import { keep, stream, token } from "./token.js";
 import { codecs, Presenter } from "./whip.js";
-import { bearer } from "./wish.js";
+import { bearer, Problem } from "./wish.js";
 
 const $ = (id) => document.getElementById(id);
 
 /** After this much silence we ask whether it is the right microphone, in ms. */
-const QUIET_MS = 6000;
-
+const QUIET_MS = 5000;
 /** A picture worse than chosen for this long is worth a word, in ms. */
 const LIMITED_MS = 15_000;
+/** A token that ends within this is worth a word, in ms. */
+const SOON_MS = 30 * 60_000;
+/** How often the server is asked what it gets, in ms. */
+const ASK_MS = 2000;
 
 const presenter = new Presenter(stream);
-const mixer = new Mixer();
-/** What is captured now; null where there is nothing. */
-const now = { picture: null, microphone: null, screenSound: null };
 let pass = token("publish");
+/** What was chosen when we went live. */
+let chosen = wish();
 let liveSince = 0;
-let viewersAt = 0;
+let peak = 0;
 let limitedSince = 0;
+/** What was said of the connection: outdated when there is one. */
+let spoken = null;
 
-// ---- Choices ----
+// ---- Before going live ----
 
-const FIELDS = ["camera", "microphone", "quality", "codec"];
-const MEMORY = "tribune.publish";
-
-const picture = () => document.querySelector("[name=picture]:checked").value;
-const quality = () => devices.QUALITIES[$("quality").value];
-
-function wish() {
-  const microphone = $("microphone").value;
-  return { camera: $("camera").value, microphone, quality: quality(), music: $("music").checked };
-}
-
-function remember() {
-  const choices = Object.fromEntries(FIELDS.map((id) => [id, $(id).value]));
-  // A screen cannot be shared without asking again, so it is no choice to come back to.
-  if (picture() !== "screen") choices.picture = picture();
-  choices.music = $("music").checked;
-  try {
-    localStorage.setItem(MEMORY, JSON.stringify({ ...recall(), ...choices }));
-  } catch {
-    // Without storage the next visit starts with the defaults.
-  }
-}
-
-function recall() {
-  try {
-    return JSON.parse(localStorage.getItem(MEMORY)) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-/** Selects a value; one that is not in the list yet is kept until the list of devices is known. */
-function select(id, value) {
-  if (typeof value !== "string" || value === "") return;
-  const list = $(id);
-  if (![...list.options].some((option) => option.value === value)) {
-    if (id !== "camera" && id !== "microphone") return;
-    list.append(new Option("Last used", value));
-  }
-  list.value = value;
-}
-
-function restore() {
-  for (const mime of codecs()) $("codec").append(new Option(mime.split("/")[1], mime));
-  const choices = recall();
-  for (const id of FIELDS) select(id, choices[id]);
-  $("music").checked = choices.music === true;
-  if (choices.picture === "none") document.querySelector("[name=picture][value=none]").checked = true;
-}
-
-async function fillLists() {
-  const { cameras, microphones } = await devices.list();
-  fill("camera", cameras, now.picture, []);
-  fill("microphone", microphones, now.microphone, [new Option("No microphone", "none")]);
-}
-
-/** Shows the devices that there are; the one in use is selected, else what was selected before. */
-function fill(id, found, track, extra) {
-  const list = $(id);
-  if (!found.length) return;
-  const wanted = list.value === "none" ? "none" : track?.getSettings().deviceId || list.value;
-  list.replaceChildren(...found.map(({ id: device, label }) => new Option(label, device)), ...extra);
-  list.value = wanted;
-  if (list.selectedIndex < 0) list.selectedIndex = 0;
-}
-
-// ---- Capturing ----
-
-// Changes run one after another: two requests for one device at the same time would get in each other's way.
-let queue = Promise.resolve();
-function inTurn(change) {
-  queue = queue.then(change).catch((error) => say(devices.reason(error, "device")));
-  return queue;
-}
-
-/** Gets what is chosen and not there yet. Returns whether there is anything to send. */
-async function prepare() {
-  if (!devices.secure()) return false;
-  const kinds = [];
-  if (picture() === "camera" && !now.picture) kinds.push("camera");
-  if ($("microphone").value !== "none" && !now.microphone) kinds.push("microphone");
-  if (kinds.length === 2) {
-    try {
-      const both = await devices.capture(wish(), kinds);
-      await Promise.all([usePicture(both.camera), useMicrophone(both.microphone)]);
-      kinds.length = 0;
-      say("");
-    } catch (error) {
-      if (error.name === "NotAllowedError") {
-        say(devices.reason(error, "camera and microphone"));
-        kinds.length = 0;
-      }
-    }
-  }
-  // With only one of the two at hand, presenting is still possible.
-  const failed = [];
-  for (const kind of kinds) failed.push(await (kind === "camera" ? getCamera() : getMicrophone()));
-  if (failed.length === 2 && failed.every(Boolean)) say(devices.reason(failed[0], "camera and microphone"));
-  await fillLists();
-  return Boolean(now.picture || now.microphone || now.screenSound);
-}
-
-/** Gets the chosen camera anew. When it cannot be had it says so and returns the error, otherwise null. */
-async function getCamera() {
-  now.picture?.stop();
-  try {
-    const { camera } = await devices.capture(wish(), ["camera"]);
-    await usePicture(camera);
-    return null;
-  } catch (error) {
-    await usePicture(null);
-    say(devices.reason(error, "camera"));
-    return error;
-  }
-}
-
-/** Like `getCamera`, for the microphone. */
-async function getMicrophone() {
-  now.microphone?.stop();
-  if ($("microphone").value === "none") {
-    await useMicrophone(null);
-    return null;
-  }
-  try {
-    const { microphone } = await devices.capture(wish(), ["microphone"]);
-    await useMicrophone(microphone);
-    return null;
-  } catch (error) {
-    await useMicrophone(null);
-    say(devices.reason(error, "microphone"));
-    return error;
-  }
-}
-
-async function getScreen() {
-  try {
-    const { screen, sound } = await devices.captureScreen(quality());
-    await usePicture(screen, sound);
-  } catch (error) {
-    say(devices.reason(error, "screen"));
-    const before = now.picture ? "camera" : "none";
-    document.querySelector(`[name=picture][value=${before}]`).checked = true;
-  }
-}
-
-async function usePicture(track, screenSound = null) {
-  if (now.picture !== track) now.picture?.stop();
-  now.screenSound?.stop();
-  Object.assign(now, { picture: track, screenSound });
-  $("preview").srcObject = track && new MediaStream([track]);
-  track?.addEventListener("ended", () => inTurn(() => pictureEnded(track)));
-  showCover();
-  await presenter.replace("video", track);
-  await useMicrophone(now.microphone);
-}
-
-async function useMicrophone(track) {
-  if (now.microphone !== track) {
-    now.microphone?.stop();
-    track?.addEventListener("ended", () => inTurn(() => microphoneEnded(track)));
-  }
-  now.microphone = track;
-  if (track) track.enabled = $("mute").getAttribute("aria-pressed") !== "true";
-  await presenter.replace("audio", mixer.use(track, now.screenSound));
-  $("mute").disabled = !track;
-}
-
-/** The camera was unplugged, or sharing was ended in the browser. */
-async function pictureEnded(track) {
-  if (now.picture !== track) return;
-  const wasScreen = picture() === "screen";
-  say(wasScreen ? "The screen is no longer shared." : "The camera is gone.");
-  // A camera is never switched on by itself.
-  document.querySelector("[name=picture][value=none]").checked = true;
-  await usePicture(null);
-  await fillLists();
-}
-
-async function microphoneEnded(track) {
-  if (now.microphone !== track) return;
-  $("microphone").selectedIndex = 0;
-  await fillLists();
-  await getMicrophone();
-  if (now.microphone) say(`The microphone is gone. Now you are heard through: ${now.microphone.label}.`);
-}
+connect({
+  send: (kind, track) => presenter.replace(kind, track),
+  changed() {
+    showCover();
+    checkPicture();
+    $("mute").disabled = !now.microphone;
+    $("hide").disabled = !now.picture;
+  },
+});
 
 function showCover() {
+  const waiting = picture() === "camera" && devices.secure() && !liveSince;
   $("cover").hidden = Boolean(now.picture);
   $("camera-field").hidden = picture() !== "camera";
-  $("allow").hidden = picture() !== "camera" || !devices.secure();
+  $("allow").hidden = !waiting;
   const promise = "Your picture will be here. Nobody sees it before you go live.";
   const without = "No picture: your viewers only hear you.";
-  if (devices.secure()) $("cover-text").textContent = picture() === "none" || liveSince ? without : promise;
+  if (devices.secure()) $("cover-text").textContent = waiting ? promise : without;
 }
 
-// ---- What is going on ----
+/** One line of what there is before going live; `state`: `good`, `bad` or `open`. */
+function check(what, state, sentence) {
+  const line = $(`check-${what}`);
+  line.dataset.state = state;
+  const text = line.querySelector("span");
+  if (text.textContent !== sentence) text.textContent = sentence;
+}
 
-const PILLS = { idle: "Not live", connecting: "Connecting", live: "Live", error: "Not live" };
+function checkPicture() {
+  if (!now.picture) return check("picture", "open", picture() === "none" ? "None: sound only." : "Not turned on yet.");
+  const { width, height, frameRate } = now.picture.getSettings();
+  const size = width ? `, ${width} × ${height}` : "";
+  const frames = frameRate ? `, ${Math.round(frameRate)} per second` : "";
+  check("picture", "good", `${now.picture.label || "The camera"}${size}${frames}.`);
+}
 
-function explain({ status, title, detail }) {
-  switch (status) {
-    case 401:
-      return pass ? "This token is not valid here, or it has expired. Enter another one." : "Presenting needs a token.";
-    case 403:
-      return "This token is good, but not for presenting on this stream. Enter another one.";
-    case 404:
-      return `There is no stream called “${stream}” on this server.`;
-    case 406:
-    case 422:
-      return `The server cannot take what this browser offers: ${detail || title}. Another codec may help (see More).`;
-    case 409:
-      if (detail === "taken-over") {
-        return "You are presenting from somewhere else now, with the same token. “Go live” brings it back here.";
-      }
-      return "Somebody else is presenting on this stream right now. Try again when they have finished.";
-    case 429:
-    case 503:
-      return "The server has all it can carry at the moment.";
-    case 0:
-      return "The server does not answer.";
-    case -1:
-      return "The server answered, but media does not reach it. A firewall may block the way.";
-    default:
-      return `The server refused with ${status}. ${detail || title}`;
+let heard = null;
+function checkSound(level) {
+  if (heard?.track !== now.microphone) heard = { track: now.microphone, ever: false };
+  if (level !== null && audible(level)) heard.ever = true;
+  const name = now.microphone?.label || "The microphone";
+  if (!now.microphone) check("sound", "open", now.screenSound ? "The screen’s only." : "No microphone.");
+  else if (pressed("mute")) check("sound", "bad", `${name} is muted.`);
+  else if (heard.ever) check("sound", "good", `${name} is heard.`);
+  else check("sound", "open", `${name}: say something.`);
+}
+
+/** Asks whether the server would take us, so that a bad link shows now and not when everybody waits. */
+async function checkServer() {
+  if (!pass) return check("server", "bad", "Presenting needs a token.");
+  const address = `/whip/${encodeURIComponent(stream)}`;
+  const response = await fetch(address, { headers: bearer(pass) }).catch(() => null);
+  if (response?.ok) return checkTime();
+  const problem = response ? await Problem.from(response) : new Problem({});
+  check("server", "bad", explain(problem, stream, pass));
+  if (problem.status === 401 || problem.status === 403) askToken();
+}
+
+function checkTime() {
+  const left = claims(pass).exp * 1000 - Date.now();
+  if (!(left < SOON_MS)) return check("server", "good", "It is ready for you.");
+  const minutes = Math.max(1, Math.round(left / 60_000));
+  check("server", "open", `It is ready for you, but your link ends in ${minutes} min. Once live you stay live.`);
+}
+
+let backToLive = null;
+
+async function rehearse() {
+  mixer.wake();
+  if (backToLive) return backToLive.abort();
+  let ready = false;
+  await inTurn(async () => (ready = await prepare()));
+  if (!ready) return;
+  notice("verdict", "");
+  $("go").disabled = true;
+  backToLive = new AbortController();
+  try {
+    mixer.loudest = 0;
+    $("rehearse").disabled = true;
+    const tracks = [now.picture, presenter.tracks.audio].filter(Boolean);
+    const recording = await rehearsal.record(tracks, (seconds) => notice("recording", `Recording … ${seconds}`));
+    const { loudest } = mixer;
+    $("rehearse").disabled = false;
+    $("rehearse").textContent = "Back to the live picture";
+    notice("recording", "Playing");
+    await rehearsal.play($("preview"), recording, backToLive.signal);
+    notice("verdict", verdict(loudest));
+    $("verdict").classList.toggle("good", !now.microphone || audible(loudest));
+  } catch (error) {
+    say(`The test did not work: ${error.message}`);
+  } finally {
+    backToLive = null;
+    $("rehearse").disabled = $("go").disabled = false;
+    $("rehearse").textContent = REHEARSE;
+    notice("recording", "");
+    $("preview").srcObject = now.picture && new MediaStream([now.picture]);
   }
 }
 
-/** Is what was said last about the connection? Then it is outdated when there is one. */
-let spoken = false;
-
-function say(sentence) {
-  spoken = false;
-  if ($("message").textContent !== sentence) $("message").textContent = sentence;
-  $("message").hidden = !sentence;
+function verdict(loudest) {
+  if (!now.microphone) return "That is what your viewers would see.";
+  if (!audible(loudest)) return "Nothing was heard in those seconds. Is it the right microphone?";
+  return `That is what your viewers would see and hear. The loudest was ${decibels(loudest)}.`;
 }
+
+const REHEARSE = $("rehearse").textContent;
+
+// ---- Live ----
+
+const PILLS = { idle: "Not live", connecting: "Connecting", live: "Live", error: "Not live" };
 
 presenter.onstate = (state, problem, wait) => {
   const active = state === "connecting" || state === "live";
   $("state").dataset.state = state;
   $("state").textContent = state === "connecting" && liveSince ? "Reconnecting" : PILLS[state];
   $("go").hidden = active;
+  $("rehearse").hidden = active || !rehearsal.possible();
+  $("checks").hidden = active;
   $("stop").hidden = !active;
-  $("on-air").hidden = $("numbers").hidden = state !== "live";
-  if (state !== "live") $("limit").hidden = true;
+  $("on-air").hidden = $("on-the-air").hidden = state !== "live";
+  if (state !== "live") notice("limit", "");
   if (state === "live") {
-    liveSince ||= performance.now();
+    if (!liveSince) {
+      [liveSince, peak] = [performance.now(), 0];
+      makeUsual();
+    }
     limitedSince = performance.now();
-    if (spoken) say("");
+    if ($("message").textContent === spoken) say("");
     stayAwake();
     showCover();
     showNumbers();
+    askServer();
   }
   if (!active) {
     liveSince = 0;
+    showCover();
+    checkServer();
     awake?.release().catch(() => {});
     awake = null;
   }
   if (problem) {
     const again = wait ? ` Trying again in ${Math.ceil(wait / 1000)} s.` : "";
-    say(explain(problem) + again);
-    spoken = true;
+    say((spoken = explain(problem, stream, pass) + again));
     if (problem.status === 401 || problem.status === 403) askToken();
   } else if (state === "connecting" && wait) {
-    say("The connection was lost. Coming back …");
-    spoken = true;
+    say((spoken = "The connection was lost. Coming back …"));
   }
 };
 
+const LIMITS = {
+  cpu: "This computer cannot keep up, so the picture was made smaller. A lower quality may look better.",
+  bandwidth: "Your connection is slow at the moment, so the picture is less sharp.",
+};
+
 async function showNumbers() {
-  if (!presenter.pc || $("numbers").hidden) return;
+  if (!presenter.pc || $("on-the-air").hidden) return;
   $("elapsed").textContent = duration((performance.now() - liveSince) / 1000);
   const numbers = await sending(presenter.pc);
   for (const id of ["rate", "frame", "loss", "rtt"]) $(id).textContent = numbers[id];
-  const limits = {
-    cpu: "This computer cannot keep up, so the picture was made smaller. A lower quality may look better.",
-    bandwidth: "Your connection is slow at the moment, so the picture is less sharp.",
-  };
   // While the rate still climbs the picture is always limited; that says nothing.
   if (!numbers.limit) limitedSince = performance.now();
-  $("limit").hidden = performance.now() - limitedSince < LIMITED_MS;
-  if (numbers.limit) $("limit").textContent = limits[numbers.limit];
-  if (performance.now() - viewersAt > 3000) await countViewers();
+  notice("limit", performance.now() - limitedSince < LIMITED_MS ? "" : LIMITS[numbers.limit]);
 }
 
-async function countViewers() {
-  viewersAt = performance.now();
-  const response = await fetch("/api/v1/streams", { headers: bearer(pass) }).catch(() => null);
-  const { streams = [] } = response?.ok ? await response.json().catch(() => ({})) : {};
-  $("viewers").textContent = streams.find(({ name }) => name === stream)?.viewers ?? "–";
+async function askServer() {
+  if ($("on-the-air").hidden) return;
+  const known = await arriving(stream, pass);
+  const count = viewers(known);
+  peak = Math.max(peak, count.now ?? 0, count.peak ?? 0);
+  $("viewers").textContent = count.now ?? "–";
+  $("peak").textContent = count.now === undefined ? "–" : peak;
+  const { facts, alarms } = findings(known);
+  $("server-view").hidden = !facts.length && !alarms.length;
+  list("findings", facts);
+  list("alarms", alarms);
+}
+
+function list(id, sentences) {
+  const shown = [...$(id).children].map(({ textContent }) => textContent);
+  if (shown.join("\n") === sentences.join("\n")) return;
+  $(id).replaceChildren(...sentences.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
 }
 
 function duration(seconds) {
@@ -324,13 +225,21 @@ function duration(seconds) {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
+/** How far the meter falls from one look to the next: slowly enough for eyes. */
+const FALL = 0.04;
+let shown = 0;
+
 function measure() {
   const level = mixer.level();
-  const muted = $("mute").getAttribute("aria-pressed") === "true";
-  const percent = Math.round(100 * (level ?? 0));
+  shown = Math.max(level ?? 0, shown - FALL);
+  const percent = Math.round(100 * shown);
   $("level").style.setProperty("--level", `${percent}%`);
   $("level").setAttribute("aria-valuenow", String(percent));
-  $("silent").hidden = level === null || muted || mixer.quiet < QUIET_MS;
+  $("level").setAttribute("aria-valuetext", decibels(shown));
+  $("loudness").textContent = level === null ? "" : decibels(shown);
+  const silent = level !== null && !pressed("mute") && mixer.quiet >= QUIET_MS;
+  notice("silent", silent ? "You have been silent for 5 s. Is this the right microphone, and is it switched on?" : "");
+  checkSound(level);
 }
 
 // A phone that falls asleep would take the presentation with it.
@@ -352,6 +261,7 @@ function useToken(value) {
   $("token").value = "";
   $("token-form").hidden = true;
   say("");
+  checkServer();
 }
 
 $("token-form").addEventListener("submit", (event) => {
@@ -367,18 +277,22 @@ addEventListener("hashchange", () => location.hash && useToken(token("publish"))
 $("go").addEventListener("click", async () => {
   mixer.wake();
   if (!pass) {
-    say("Presenting needs a token.");
+    say(explain({ status: 401 }, stream, ""));
     askToken();
     return;
   }
   $("token-form").hidden = true;
   $("go").disabled = true;
+  notice("verdict", "");
   let ready = false;
   await inTurn(async () => (ready = await prepare()));
   $("go").disabled = false;
-  if (!ready) return;
-  const options = { token: pass, codec: $("codec").value, video: devices.limits(quality()), music: $("music").checked };
-  presenter.start(options);
+  if (!ready) {
+    if ($("message").hidden) say("There is nothing to present. Choose a camera, a screen or a microphone.");
+    return;
+  }
+  chosen = wish();
+  presenter.start({ token: pass, codec: chosen.codec, encodings: devices.encodings(chosen), music: chosen.music });
   $("stop").focus();
 });
 
@@ -388,13 +302,27 @@ $("stop").addEventListener("click", () => {
   $("go").focus();
 });
 
+$("rehearse").addEventListener("click", rehearse);
 $("allow").addEventListener("click", () => inTurn(prepare));
 
-$("mute").addEventListener("click", () => {
-  const muted = $("mute").getAttribute("aria-pressed") !== "true";
-  $("mute").setAttribute("aria-pressed", String(muted));
-  $("mute").querySelector("span").textContent = muted ? "Muted" : "Mute";
-  if (now.microphone) now.microphone.enabled = !muted;
+/** A button that is on or off. */
+function toggle(id, track, [off, on]) {
+  const button = $(id);
+  button.addEventListener("click", () => {
+    const state = !pressed(id);
+    button.setAttribute("aria-pressed", String(state));
+    button.querySelector("span").textContent = state ? on : off;
+    if (track()) track().enabled = !state;
+  });
+}
+
+toggle("mute", () => now.microphone, ["Mute", "Muted"]);
+toggle("hide", () => now.picture, ["Hide", "Hidden"]);
+
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest?.("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const button = { m: "mute", h: "hide" }[event.key.toLowerCase()];
+  if (button && !event.repeat) $(button).click();
 });
 
 for (const radio of document.querySelectorAll("[name=picture]")) {
@@ -408,25 +336,53 @@ for (const radio of document.querySelectorAll("[name=picture]")) {
   });
 }
 
-const changed = (id, change) =>
+/** A field whose change is remembered, and then does something. */
+function changed(id, action = () => {}) {
   $(id).addEventListener("change", () => {
+    follow(id);
     remember();
-    inTurn(change);
+    inTurn(action);
   });
+}
 
-changed("camera", () => now.picture && getCamera());
-changed("microphone", () => (now.microphone || now.picture || presenter.pc) && getMicrophone());
-changed("music", () => now.microphone && getMicrophone());
-changed("codec", () => {});
-changed("quality", async () => {
+async function tune() {
   if (now.picture && picture() === "camera") await devices.retune(now.picture, quality());
-  await presenter.limit(devices.limits(quality()));
+  checkPicture();
+  await presenter.limit(devices.encodings({ ...chosen, quality: quality() }));
+}
+
+changed("camera", async () => {
+  if (now.picture) await getCamera();
+  await fillLists();
+  makeUsual(["camera"]);
 });
+changed("microphone", async () => {
+  if (now.microphone || now.picture || presenter.pc) await getMicrophone();
+  await fillLists();
+  makeUsual(["microphone"]);
+});
+changed("music", () => now.microphone && getMicrophone());
+changed("hint", () => {
+  if (now.picture) now.picture.contentHint = $("hint").value || (picture() === "screen" ? "detail" : "motion");
+});
+changed("codec");
+changed("layers");
+for (const id of ["quality", "height", "frames", "bitrate"]) changed(id, tune);
+
+$("take-usual").addEventListener("click", () => {
+  const { kind, id } = $("other-device").dataset;
+  $(kind).value = id;
+  $(kind).dispatchEvent(new Event("change"));
+});
+$("keep-other").addEventListener("click", () => makeUsual());
 
 // ---- Life of the page ----
 
 navigator.mediaDevices?.addEventListener?.("devicechange", () => inTurn(fillLists));
-addEventListener("online", () => presenter.roam());
+addEventListener("online", () => {
+  presenter.roam();
+  checkServer();
+});
 navigator.connection?.addEventListener("change", () => presenter.roam());
 addEventListener("pagehide", () => presenter.stop());
 addEventListener("beforeunload", (event) => $("stop").hidden || event.preventDefault());
@@ -436,15 +392,23 @@ document.addEventListener("visibilitychange", () => {
 });
 setInterval(measure, 100);
 setInterval(() => showNumbers().catch(() => {}), 1000);
+setInterval(askServer, ASK_MS);
 
 document.title = `Present ${stream} · tribune`;
 $("name").textContent = stream;
 $("watch-link").textContent = `${location.origin}/watch/${stream}`;
+$("embed-link").textContent = `${location.origin}/embed/${stream}`;
+$("embed-code").textContent =
+  `<script type="module" src="${location.origin}/static/player.js"></script>\n` +
+  `<tribune-player src="${location.origin}/embed/${stream}"></tribune-player>`;
 $("screen-choice").hidden = !devices.canShareScreen();
+$("rehearse").hidden = !rehearsal.possible();
+for (const mime of codecs()) $("codec").append(new Option(mime.split("/")[1], mime));
 restore();
 showCover();
+checkPicture();
 if (!devices.secure()) {
-  $("go").disabled = true;
+  $("go").disabled = $("rehearse").disabled = true;
   $("cover-text").textContent = "No camera on an insecure page.";
   const port = location.port ? `:${location.port}` : "";
   say(
@@ -453,6 +417,7 @@ if (!devices.secure()) {
   );
 } else {
   if (!pass) askToken();
+  checkServer();
   const kinds = [picture() === "camera" && "camera", $("microphone").value !== "none" && "microphone"].filter(Boolean);
   if (await devices.allowed(kinds)) inTurn(prepare);
 }

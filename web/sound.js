@@ -9,9 +9,11 @@ const FLOOR_DB = -60;
 export class Mixer {
   #context = null;
   #analyser = null;
-  #samples = new Float32Array(1024);
+  #samples = new Float32Array(4096);
   #nodes = [];
   #quietSince = 0;
+  /** The loudest since somebody set it to 0, as a level. */
+  loudest = 0;
 
   /**
    * Takes the microphone and the sound of the screen, either may be null, and returns the track to send. One source
@@ -54,6 +56,7 @@ export class Mixer {
     const power = this.#samples.reduce((total, sample) => total + sample * sample, 0) / this.#samples.length;
     const level = Math.max(0, 1 - (10 * Math.log10(power + 1e-12)) / FLOOR_DB);
     if (level > SILENCE) this.#quietSince = performance.now();
+    this.loudest = Math.max(this.loudest, level);
     return level;
   }
 
@@ -62,3 +65,11 @@ export class Mixer {
     return performance.now() - this.#quietSince;
   }
 }
+
+/** A level in words. */
+export function decibels(level) {
+  return level > 0 ? `${Math.round((1 - level) * FLOOR_DB)} dB`.replace("-", "−") : "quiet";
+}
+
+/** Is this level something to hear? */
+export const audible = (level) => level > SILENCE;

@@ -3,7 +3,7 @@
 const previous = new WeakMap();
 
 /** Kilobits per second since the last look at this connection; null at the first. */
-function rate(pc, bytes) {
+export function rate(pc, bytes) {
   const at = performance.now();
   const before = previous.get(pc);
   if (before && at - before.at < 500) return before.rate;
@@ -12,10 +12,13 @@ function rate(pc, bytes) {
   return value;
 }
 
-const sum = (entries, field) => entries.reduce((total, entry) => total + (entry[field] ?? 0), 0);
-const ms = (seconds) => (Number.isFinite(seconds) ? `${Math.round(seconds * 1000)} ms` : "–");
-const size = ({ frameWidth, frameHeight }) => (frameWidth ? `${frameWidth} × ${frameHeight}` : "–");
-const bits = (kilobits) => {
+/** All that the browser counts for a connection. */
+export const entriesOf = async (pc) => [...(await pc.getStats()).values()];
+
+export const sum = (entries, field) => entries.reduce((total, entry) => total + (entry[field] ?? 0), 0);
+export const ms = (seconds) => (Number.isFinite(seconds) ? `${Math.round(seconds * 1000)} ms` : "–");
+export const size = ({ frameWidth, frameHeight }) => (frameWidth ? `${frameWidth} × ${frameHeight}` : "–");
+export const bits = (kilobits) => {
   if (kilobits === null) return "–";
   return kilobits < 1000 ? `${kilobits} kbit/s` : `${(kilobits / 1000).toFixed(1)} Mbit/s`;
 };
@@ -40,24 +43,6 @@ export async function receiving(pc) {
     Freezes: picture.freezeCount ?? "–",
     Buffer: ms(picture.jitterBufferDelay / picture.jitterBufferEmittedCount),
     "Round trip": ms(pair.currentRoundTripTime),
-  };
-}
-
-/** What a presenter's connection sends, by the ids of the fields that show it; `limit`: `cpu`, `bandwidth` or "". */
-export async function sending(pc) {
-  const entries = [...(await pc.getStats()).values()];
-  const outbound = entries.filter(({ type }) => type === "outbound-rtp");
-  const remote = entries.filter(({ type }) => type === "remote-inbound-rtp");
-  const picture = outbound.find(({ kind }) => kind === "video") ?? {};
-  const pair = entries.find(({ type, nominated }) => type === "candidate-pair" && nominated) ?? {};
-  const loss = Math.max(...remote.map(({ fractionLost }) => fractionLost ?? 0), 0);
-  const frames = Math.round(picture.framesPerSecond ?? 0);
-  return {
-    rate: bits(rate(pc, sum(outbound, "bytesSent"))),
-    frame: picture.frameWidth ? `${size(picture)}, ${frames}/s` : "–",
-    loss: remote.length ? `${(100 * loss).toFixed(1)} %` : "–",
-    rtt: ms(pair.currentRoundTripTime ?? remote[0]?.roundTripTime),
-    limit: /^(cpu|bandwidth)$/.exec(picture.qualityLimitationReason)?.[0] ?? "",
   };
 }
 

@@ -1,10 +1,13 @@
 // The watch page.
 
+import { chooseLayer, keepLayer, layers } from "./layers.js";
 import { keep, stream, token } from "./token.js";
 import { Viewer } from "./whep.js";
 
 const $ = (id) => document.getElementById(id);
 const video = $("v");
+/** Is this the player in somebody else's page? */
+const EMBEDDED = location.pathname.startsWith("/embed/");
 const viewer = new Viewer(`/whep/${encodeURIComponent(stream)}`, token("watch"));
 
 /** How long the controls stay, in ms. */
@@ -62,6 +65,9 @@ viewer.onstate = (state, problem) => {
   $("token-form").hidden = !asks;
   $("live").hidden = state !== "live";
   $("bar").hidden = !wasLive;
+  if (state === "live") keepLayer(viewer.call).catch(() => {});
+  // Told to the page around this one; it says nothing that a look at the picture would not.
+  if (EMBEDDED) parent.postMessage({ tribune: { state } }, "*");
   framesAt = performance.now();
   lookForPicture();
   if (asks && !asked) $("token").focus();
@@ -132,6 +138,7 @@ $("volume").addEventListener("input", ({ target }) => {
 let hiding = 0;
 
 function showControls() {
+  if ($("stage").dataset.chrome !== "shown") showLayers();
   $("stage").dataset.chrome = "shown";
   clearTimeout(hiding);
   hiding = setTimeout(() => ($("stage").dataset.chrome = "hidden"), LINGER_MS);
@@ -146,13 +153,34 @@ function fullscreen() {
   else video.webkitEnterFullscreen?.(); // Safari on a phone knows no other full screen.
 }
 
+async function pictureInPicture() {
+  if (document.pictureInPictureElement) await document.exitPictureInPicture();
+  else await video.requestPictureInPicture?.().catch(() => {});
+}
+
+/** Quality is a choice only where there is one; we look when the controls come up. */
+async function showLayers() {
+  if ($("live").hidden || document.activeElement === $("quality")) return;
+  const { choices, chosen } = await layers(viewer.call);
+  $("quality").hidden = choices.length < 2;
+  $("quality").replaceChildren(new Option("Auto", ""), ...choices.map(({ name, wish }) => new Option(name, wish)));
+  $("quality").value = chosen;
+}
+
+$("quality").addEventListener("change", ({ target }) => {
+  chooseLayer(viewer.call, target.value).catch(showLayers);
+  target.blur();
+});
+$("pip").hidden = !document.pictureInPictureEnabled;
+$("pip").addEventListener("click", pictureInPicture);
 $("fullscreen").addEventListener("click", fullscreen);
-$("v").addEventListener("dblclick", fullscreen);
+video.addEventListener("dblclick", fullscreen);
+video.addEventListener("click", () => $("unmute").hidden || mute(false));
 $("show-stats").addEventListener("click", toggleStats);
 
 document.addEventListener("keydown", (event) => {
-  if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey) return;
-  const action = { f: fullscreen, s: toggleStats, m: () => mute(!video.muted) }[event.key.toLowerCase()];
+  if (event.target.matches?.("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const action = { f: fullscreen, p: pictureInPicture, s: toggleStats, m: () => mute(!video.muted) }[event.key.toLowerCase()];
   if (!action) return;
   event.preventDefault();
   action();
@@ -170,7 +198,13 @@ function toggleStats() {
 // Most viewers never ask for statistics; the code is fetched for those who do.
 async function showStats() {
   const { receiving, table } = await import("./stats.js");
-  if (viewer.pc) table(document.querySelector("#stats dl"), await receiving(viewer.pc));
+  const { call } = viewer;
+  if (!call) return;
+  table(document.querySelector("#stats dl"), await receiving(call.pc));
+  if ($("record").href === call.record) return;
+  $("record").href = call.record;
+  const found = await fetch(call.record, { method: "HEAD" }).catch(() => null);
+  $("record").hidden = !found?.ok;
 }
 
 setInterval(() => {
@@ -189,4 +223,5 @@ addEventListener("hashchange", () => location.hash && useToken(token("watch")));
 
 document.title = `${stream} · tribune`;
 $("name").textContent = $("title").textContent = stream;
+if (EMBEDDED) Object.assign($("title"), { href: `/watch/${stream}`, target: "_blank", title: "Open in a page of its own" });
 viewer.start();

@@ -113,9 +113,9 @@ export class Viewer {
     this.onstream = () => {};
   }
 
-  /** The peer connection on the screen, for statistics. */
-  get pc() {
-    return this.#shown?.call.pc;
+  /** The session on the screen, or undefined. */
+  get call() {
+    return this.#shown?.call;
   }
 
   start() {

@@ -30,7 +30,7 @@ export class Presenter {
   }
 
   /**
-   * Goes on the air and stays there until `stop`. Options: `token`; `codec`, a MIME type or ""; `video`, limits as in
+   * Goes on the air and stays there until `stop`. Options: `token`; `codec`, a MIME type or ""; `encodings`, a list of
    * RTCRtpEncodingParameters; `music`, stereo at a high bitrate.
    */
   async start(options) {
@@ -96,17 +96,20 @@ export class Presenter {
     await sender?.replaceTrack(track).catch(() => {});
   }
 
-  /** Changes the limits of the picture while it is sent. */
-  async limit(video) {
+  /** Changes the limits of the picture, or of each of its layers, while it is sent. */
+  async limit(encodings) {
     const sender = this.pc?.getTransceivers().find((t) => t.receiver.track.kind === "video")?.sender;
     const parameters = sender?.getParameters();
-    if (!parameters?.encodings?.[0]) return;
-    Object.assign(parameters.encodings[0], video);
+    if (!parameters?.encodings?.length) return;
+    for (const [at, encoding] of parameters.encodings.entries()) {
+      const { maxBitrate, maxFramerate } = encodings[at] ?? encoding;
+      Object.assign(encoding, { maxBitrate, maxFramerate });
+    }
     await sender.setParameters(parameters).catch(() => {});
   }
 
   /** One session, from offer to end; says why it ended. */
-  async #present({ token, codec, video, music }, onconnected) {
+  async #present({ token, codec, encodings, music }, onconnected) {
     const call = new Call(this.#endpoint, token);
     this.#call = call;
     call.onconnected = onconnected;
@@ -116,7 +119,7 @@ export class Presenter {
     const picture = call.pc.addTransceiver(this.tracks.video ?? "video", {
       direction: "sendonly",
       streams,
-      sendEncodings: [{ ...video }],
+      sendEncodings: encodings.map((encoding) => ({ ...encoding })),
     });
     prefer(picture, codec);
     // The answer's parameters bind the sender; a server that forwards has no reason to limit them.

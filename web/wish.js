@@ -62,12 +62,17 @@ export class Call {
     this.#endpoint = endpoint;
     this.#token = token;
     this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-    /** Where the server tells what happens to the stream (WHEP core extensions), or null. */
-    this.events = null;
+    /** Where the server tells what happens to the stream, and takes a choice of layers (WHEP core extensions), or null. */
+    this.events = this.layers = null;
     /** Resolves with `ended`. */
     this.over = new Promise((settle) => (this.#settle = settle));
     /** Called once, when media can flow. */
     this.onconnected = () => {};
+  }
+
+  /** Where the server keeps what happened to this session. */
+  get record() {
+    return `${this.#resource}/timeline`;
   }
 
   /** Offers, and takes the answer; `polish` may rewrite both. Throws a Problem; the call is closed then. */
@@ -154,7 +159,8 @@ export class Call {
     if (response.status !== 201) throw await Problem.from(response);
     const location = response.headers.get("location");
     if (location) this.#resource = new URL(location, response.url).href;
-    this.events = events(response);
+    this.events = extension(response, "server-sent-events");
+    this.layers = extension(response, "layer");
     // Closed while the POST was on its way: the server must still learn of it.
     if (this.ended) this.#remove();
     return response;
@@ -231,9 +237,9 @@ function renewed(answer, fragment) {
   return sdp;
 }
 
-/** The address of a new session's events. */
-function events(response) {
-  const link = /<([^>]+)>;\s*rel="urn:ietf:params:whep:ext:core:server-sent-events"/.exec(response.headers.get("link"));
+/** The address of a new session's extension. */
+function extension(response, name) {
+  const link = new RegExp(`<([^>]+)>;\\s*rel="urn:ietf:params:whep:ext:core:${name}"`).exec(response.headers.get("link"));
   return link && new URL(link[1], response.url).href;
 }
 

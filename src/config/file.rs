@@ -51,6 +51,7 @@ pub(super) struct Http {
     pub(super) etag_policy: EtagPolicy,
     pub(super) whep_counter_offer: CounterPolicy,
     pub(super) redirect_to: Vec<String>,
+    pub(super) frame_ancestors: Vec<String>,
 }
 
 /// `http.tls`
@@ -230,6 +231,7 @@ impl Default for Http {
             etag_policy: EtagPolicy::Lenient,
             whep_counter_offer: CounterPolicy::Off,
             redirect_to: Vec::new(),
+            frame_ancestors: vec!["*".to_owned()],
         }
     }
 }

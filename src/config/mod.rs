@@ -231,6 +231,7 @@ fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {
         etag_policy: http.etag_policy,
         whep_counter_offer: http.whep_counter_offer,
         redirect_to: http.redirect_to.iter().map(|url| redirect(url)).collect::<Result<_, _>>()?,
+        frame_ancestors: http.frame_ancestors.iter().map(|who| frame_ancestor(who)).collect::<Result<_, _>>()?,
         ice_servers: (1..).zip(&file.ice_servers).map(|(n, entry)| ice_server(n, entry)).collect::<Result<_, _>>()?,
         limits: http::Limits {
             connections,
@@ -265,6 +266,17 @@ fn redirect(url: &str) -> Result<String, ConfigError> {
     match public_url(url) {
         Ok(Some(url)) => Ok(url),
         Ok(None) | Err(_) => wrong("http.redirect_to", format!("{url:?} is not like https://b.example.org")),
+    }
+}
+
+/// Who may frame the embedded player: everybody, this server's own pages, or those of an origin; `*.` stands for any
+/// name below another (CSP3 §2.3.1).
+fn frame_ancestor(who: &str) -> Result<String, ConfigError> {
+    match (who, public_url(&who.replacen("//*.", "//", 1))) {
+        ("*" | "self", _) | (_, Ok(Some(_))) => Ok(who.strip_suffix('/').unwrap_or(who).to_owned()),
+        (_, Ok(None) | Err(_)) => {
+            wrong("http.frame_ancestors", format!("{who:?} is not \"*\", \"self\" or like https://example.org"))
+        }
     }
 }
 

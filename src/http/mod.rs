@@ -55,6 +55,8 @@ pub struct Settings {
     pub ice_servers: Vec<IceServer>,
     /// Servers, like `https://b.example.org`, that clients are sent to when this one is full or shuts down.
     pub redirect_to: Vec<String>,
+    /// Whose pages may show the embedded player in a frame: origins like `https://example.org`, `self`, or `*` for all.
+    pub frame_ancestors: Vec<String>,
     /// Must candidates sent by PATCH carry an entity-tag?
     pub etag_policy: EtagPolicy,
     /// What a viewer gets whose offer cannot be taken.
@@ -74,6 +76,7 @@ impl Settings {
             trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             ice_servers: Vec::new(),
             redirect_to: Vec::new(),
+            frame_ancestors: vec!["*".to_owned()],
             etag_policy: EtagPolicy::default(),
             whep_counter_offer: CounterPolicy::default(),
             limits: Limits::default(),

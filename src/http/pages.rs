@@ -13,38 +13,93 @@ use hyper::{Response, StatusCode};
 use super::body::Body;
 use super::problem::Problem;
 
+/// All the files, and what their pages may do.
+#[derive(Debug)]
+pub(super) struct Pages {
+    source: Source,
+    /// The policy of most pages: nobody may frame them.
+    policy: HeaderValue,
+    /// The policy of the page that is made to be framed.
+    embed_policy: HeaderValue,
+}
+
 /// Where the files are.
 #[derive(Debug)]
-pub(super) enum Pages {
+enum Source {
     /// In the program.
     Embedded,
     /// In this directory; its path is canonical.
     Directory(PathBuf),
 }
 
+/// What a file is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be looked at.
+    Show,
+    /// To present: with camera, microphone and screen.
+    Present,
+    /// To be shown in somebody else's page.
+    Embed,
+}
+
 impl Pages {
-    /// From a directory if there is one to take.
+    /// From a directory if there is one to take. `servers` are the origins besides our own that pages may call, and
+    /// `ancestors` those whose pages may frame the embedded player: origins, `self` or `*`.
     /// # Errors
-    /// When it cannot be read.
-    pub(super) fn new(directory: Option<&Path>) -> io::Result<Self> {
-        let Some(directory) = directory else {
-            return Ok(Self::Embedded);
+    /// When the directory cannot be read, or an origin cannot stand in a header.
+    pub(super) fn new(directory: Option<&Path>, servers: &[String], ancestors: &[String]) -> io::Result<Self> {
+        let ancestors: Vec<&str> = ancestors.iter().map(|a| if a == "self" { "'self'" } else { a }).collect();
+        let source = match directory {
+            None => Source::Embedded,
+            Some(directory) => Source::Directory(root(directory)?),
         };
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("web_dir {}: {e}", directory.display()));
-        let root = directory.canonicalize().map_err(named)?;
-        if root.is_dir() { Ok(Self::Directory(root)) } else { Err(named(io::ErrorKind::NotADirectory.into())) }
+        Ok(Self { source, policy: policy(servers, &[])?, embed_policy: policy(servers, &ancestors)? })
     }
 
     /// One file by its name relative to the root, which the route has checked: plain names with `/` between.
     /// # Errors
     /// `NoResource`.
-    pub(super) async fn page(&self, name: &str, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
-        let data = match self {
-            Self::Embedded => embedded(name),
-            Self::Directory(root) => read(root.clone(), name.to_owned()).await,
+    pub(super) async fn page(
+        &self,
+        name: &str,
+        purpose: Purpose,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Problem> {
+        let data = match &self.source {
+            Source::Embedded => embedded(name),
+            Source::Directory(root) => read(root.clone(), name.to_owned()).await,
         };
-        Ok(respond(name, data.ok_or(Problem::NoResource)?, headers))
+        let mut response = respond(name, data.ok_or(Problem::NoResource)?, headers);
+        let (policy, permissions) = match purpose {
+            Purpose::Show => (&self.policy, WATCHING),
+            Purpose::Present => (&self.policy, PRESENTING),
+            Purpose::Embed => (&self.embed_policy, WATCHING),
+        };
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
+        headers.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static(permissions));
+        headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
+        Ok(response)
     }
+}
+
+/// The directory itself, whatever links lead to it.
+fn root(directory: &Path) -> io::Result<PathBuf> {
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("web_dir {}: {e}", directory.display()));
+    let root = directory.canonicalize().map_err(named)?;
+    if root.is_dir() { Ok(root) } else { Err(named(io::ErrorKind::NotADirectory.into())) }
+}
+
+/// Nothing inline and nothing from elsewhere. Other servers of ours may be called: a viewer may be sent there.
+fn policy(servers: &[String], ancestors: &[&str]) -> io::Result<HeaderValue> {
+    let servers: String = servers.iter().map(|server| format!(" {server}")).collect();
+    let ancestors = if ancestors.is_empty() { "'none'".to_owned() } else { ancestors.join(" ") };
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
+         connect-src 'self'{servers}; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+    );
+    HeaderValue::try_from(policy).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))
 }
 
 /// A file of the program.
@@ -78,9 +133,6 @@ fn respond(name: &str, data: Bytes, request: &HeaderMap) -> Response<Body> {
     if let Ok(etag) = HeaderValue::try_from(etag) {
         headers.insert(ETAG, etag);
     }
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS));
-    headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
     response
 }
 
@@ -122,12 +174,11 @@ const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web_files.rs
 /// Largest file served from a directory, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
-/// Nothing inline, nothing from elsewhere; connections to other hosts are for watching streams of other servers.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      media-src 'self' blob:; connect-src 'self' https: wss:; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'self'";
+/// For those who present.
+const PRESENTING: &str = "camera=(self), microphone=(self), display-capture=(self), autoplay=(self)";
 
-const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), autoplay=(self)";
+/// For everybody else.
+const WATCHING: &str = "camera=(), microphone=(), display-capture=(), autoplay=(self)";
 
 #[cfg(test)]
 mod tests {
@@ -152,6 +203,52 @@ mod tests {
                 "{name}: the policy forbids inline script"
             );
         }
+    }
+
+    /// The file and all that it loads, now or later.
+    fn with_what_it_loads(name: &str, seen: &mut Vec<&'static str>) {
+        let Some((name, data)) = FILES.iter().find(|(known, _)| *known == name) else {
+            return;
+        };
+        if seen.contains(name) {
+            return;
+        }
+        seen.push(name);
+        for word in String::from_utf8_lossy(data).split(['"', '\'']) {
+            let word = word.strip_prefix("/static/").or_else(|| word.strip_prefix("./"));
+            with_what_it_loads(word.unwrap_or_default(), seen);
+        }
+    }
+
+    #[test]
+    fn the_watch_page_is_light() {
+        let mut loaded = vec!["favicon.svg"];
+        with_what_it_loads("watch.html", &mut loaded);
+
+        let weight = |extension: &str| -> usize {
+            let of = loaded.iter().filter(|name| name.ends_with(extension));
+            of.map(|name| embedded(name).expect("it was found").len()).sum()
+        };
+        assert!(loaded.len() > 5, "{loaded:?}");
+        assert!(weight(".js") < 30 * 1024, "{} bytes of script", weight(".js"));
+        assert!(weight("") < 60 * 1024, "{} bytes in all", weight(""));
+    }
+
+    #[test]
+    fn only_the_embedded_player_may_be_framed_and_by_whom_it_is_said() {
+        let origins = |list: &[&str]| list.iter().map(|&origin| origin.to_owned()).collect::<Vec<_>>();
+        let framed = |list: &[&str]| {
+            let pages = Pages::new(None, &origins(&["https://b.example"]), &origins(list)).expect("good origins");
+            let text = |policy: &HeaderValue| policy.to_str().expect("text").to_owned();
+            assert!(text(&pages.policy).ends_with("frame-ancestors 'none'"));
+            assert!(text(&pages.policy).contains("connect-src 'self' https://b.example;"));
+            text(&pages.embed_policy)
+        };
+
+        assert!(framed(&["*"]).ends_with("frame-ancestors *"));
+        assert!(framed(&["self", "https://a.example"]).ends_with("frame-ancestors 'self' https://a.example"));
+        assert!(framed(&[]).ends_with("frame-ancestors 'none'"));
+        assert!(Pages::new(None, &[], &origins(&["a\nb"])).is_err());
     }
 
     #[test]

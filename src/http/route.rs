@@ -17,6 +17,8 @@ pub(super) enum Route {
     PublishPage,
     /// `/watch/{stream}`
     WatchPage,
+    /// `/embed/{stream}`
+    EmbedPage,
     /// `/static/{file}`, with its name relative to the web files; also `/favicon.svg`.
     Static(String),
     /// `/whip/{stream}` and `/{stream}/whip`, `/whep/{stream}` and `/{stream}/whep`
@@ -67,6 +69,7 @@ impl Route {
             }
             ["publish", name] => stream(name).map(|_| Self::PublishPage),
             ["watch", name] => stream(name).map(|_| Self::WatchPage),
+            ["embed", name] => stream(name).map(|_| Self::EmbedPage),
             ["static", parts @ ..] if parts.iter().all(|part| is_file_name(part)) && !parts.is_empty() => {
                 Ok(Self::Static(parts.join("/")))
             }
@@ -82,6 +85,7 @@ impl Route {
             Self::Home => "home",
             Self::PublishPage => "publish",
             Self::WatchPage => "watch",
+            Self::EmbedPage => "embed",
             Self::Static(_) => "static",
             Self::Endpoint(Role::Presenter, _) | Self::EndpointByToken(Role::Presenter) => "whip",
             Self::Endpoint(Role::Viewer, _) | Self::EndpointByToken(Role::Viewer) => "whep",
@@ -105,6 +109,7 @@ impl Route {
             Self::Home
             | Self::PublishPage
             | Self::WatchPage
+            | Self::EmbedPage
             | Self::Static(_)
             | Self::Streams
             | Self::Metrics
@@ -178,6 +183,7 @@ mod tests {
             ("/", Route::Home),
             ("/publish/live", Route::PublishPage),
             ("/watch/live", Route::WatchPage),
+            ("/embed/live", Route::EmbedPage),
             ("/static/publish.js", Route::Static("publish.js".into())),
             ("/static/icons/eye.svg", Route::Static("icons/eye.svg".into())),
             ("/favicon.svg", Route::Static("favicon.svg".into())),

@@ -58,7 +58,7 @@ impl Server {
     pub fn bind(settings: Settings, control: Arc<Control>, auth: Arc<Auth>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let certificates = settings.tls.as_ref().map(Certificates::new).transpose();
         let certificates = certificates.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let pages = Pages::new(settings.web_dir.as_deref())?;
+        let pages = Pages::new(settings.web_dir.as_deref(), &settings.redirect_to, &settings.frame_ancestors)?;
         let measures = Measures::new(&metrics.registry).map_err(io::Error::other)?;
         let limits = settings.limits;
         let listener = listen(settings.listen, limits.connections)

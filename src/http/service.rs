@@ -27,7 +27,7 @@ use super::Limits;
 use super::body::Body;
 use super::endpoint::{self, Guest};
 use super::measure::{self, Measures};
-use super::pages::Pages;
+use super::pages::{Pages, Purpose};
 use super::places::Places;
 use super::problem::Problem;
 use super::route::Route;
@@ -186,10 +186,11 @@ impl App {
                 events::delete(self, id, stream, headers, client)
             }
             Route::EventStream(id, stream) => events::get(self, id, stream, parts, client),
-            Route::Home => self.pages.page("index.html", headers).await,
-            Route::PublishPage => self.pages.page("publish.html", headers).await,
-            Route::WatchPage => self.pages.page("watch.html", headers).await,
-            Route::Static(name) => self.pages.page(&name, headers).await,
+            Route::Home => self.pages.page("index.html", Purpose::Show, headers).await,
+            Route::PublishPage => self.pages.page("publish.html", Purpose::Present, headers).await,
+            Route::WatchPage => self.pages.page("watch.html", Purpose::Show, headers).await,
+            Route::EmbedPage => self.pages.page("watch.html", Purpose::Embed, headers).await,
+            Route::Static(name) => self.pages.page(&name, Purpose::Show, headers).await,
             Route::Streams => streams::list(self, headers),
             Route::Metrics => ops::metrics(self, headers, connection.peer.ip()),
             Route::Live => Ok(ops::live()),

@@ -14,10 +14,10 @@ const PROBE = fs.readFileSync(path.join(HERE, 'probe.js'), 'utf8');
 
 /**
  * A headless browser that ends with the case. `kind`: `chromium` or `firefox`; `loopback`: Chromium may send media from
- * 127.0.0.1.
+ * 127.0.0.1; `flags`: more of Chromium's, which win over those that are always there.
  */
-export async function launch(test, kind = 'chromium', { loopback = true } = {}) {
-  const browser = await LAUNCHERS[kind](loopback);
+export async function launch(test, kind = 'chromium', { loopback = true, flags = [] } = {}) {
+  const browser = await LAUNCHERS[kind](loopback, flags);
   test.atEnd(() => browser.close());
   test.note(`${await browser.version()}`);
   return browser;
@@ -76,7 +76,7 @@ export async function hangUp(test, name, page) {
 }
 
 const LAUNCHERS = {
-  chromium: (loopback) => puppeteer.launch({
+  chromium: (loopback, flags) => puppeteer.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     pipe: true, // it ends with the process that reads the other end
@@ -95,6 +95,7 @@ const LAUNCHERS = {
       ...(loopback ? ['--allow-loopback-in-peer-connection'] : []),
       // Plain host candidates: there is no multicast DNS between test processes.
       '--disable-features=WebRtcHideLocalIpsWithMdns,OptimizationHints,MediaRouter,DialMediaRouteProvider',
+      ...flags,
     ],
   }),
   firefox: () => puppeteer.launch({

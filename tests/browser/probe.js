@@ -18,6 +18,9 @@
     /** How many connections the page has made. */
     made: () => peers.length,
 
+    /** The senders of the newest connection. */
+    senders: () => peers.at(-1)?.getSenders() ?? [],
+
     /** Measures from now on how long the picture stands still, in ms; `stop` gives the longest time. */
     watchGaps() {
       const peer = peers.at(-1);

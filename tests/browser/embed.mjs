@@ -1,0 +1,149 @@
+// The player in somebody else's page, and the watch page: what they show, weigh and ask for.
+
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { pause, until } from '../lib/case.mjs';
+import { Server } from '../lib/server.mjs';
+import { checkAccess, watchManners } from './axe.mjs';
+import { launch, openPage, statsOf } from './browser.mjs';
+import { stateOf, textOf, visible } from './pages.mjs';
+import { serveSite } from './site.mjs';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+
+export default async function embed(test) {
+  const server = await Server.start(test);
+  const browser = await launch(test);
+  const site = await serveSite(test, {
+    '/': path.join(HERE, 'embed.html'),
+    '/embed.page.js': path.join(HERE, 'embed.page.js'),
+  });
+
+  const viewer = await openPage(test, browser, 'about:blank', 'viewer');
+  const manners = watchManners(test, viewer, server.url);
+  await viewer.evaluateOnNewDocument(silentUntilTouched);
+  await viewer.goto(`${server.url}/watch/talk`);
+  await until(5_000, '“starts soon”', async () => await textOf(viewer, '#headline') === 'Starts soon');
+  test.check('before the presenter it says that it starts soon', true);
+  await checkAccess(test, viewer, 'watch, before');
+
+  const presenter = await present(test, server, browser);
+  await until(20_000, 'the viewer to be live', async () => await stateOf(viewer) === 'live');
+  test.check('it comes to life by itself', true);
+  await watchPage(test, viewer);
+  const [script, all] = [await manners.weight('.js'), await manners.weight()];
+  test.check('its scripts weigh less than 30 KB, with statistics', script < 30 * 1024, `${script} bytes`);
+  test.check('it weighs less than 60 KB in all', all < 60 * 1024, `${all} bytes`);
+  manners.check('the watch page');
+  await sizes(test, viewer);
+  await viewer.close();
+
+  await foreignPage(test, server, browser, site);
+  await presenter.click('#stop');
+  await nowhereElse(test, browser, site);
+}
+
+/** As browsers do it; for them every word of a test to the page is a gesture already. Runs in the page. */
+function silentUntilTouched() {
+  const { play } = HTMLMediaElement.prototype;
+  let touched = false;
+  addEventListener('pointerdown', () => { touched = true; }, { capture: true });
+  HTMLMediaElement.prototype.play = function playAsAllowed() {
+    if (this.muted || touched) return play.call(this);
+    return Promise.reject(new DOMException('no gesture', 'NotAllowedError'));
+  };
+}
+
+/** Goes live with three sizes. */
+async function present(test, server, browser) {
+  const page = await openPage(test, browser, `${server.url}/publish/talk#${await server.token('talk')}`, 'presenter');
+  await page.select('#quality', '480p30');
+  await page.evaluate(() => { document.querySelector('details').open = true; });
+  await page.click('#layers');
+  await page.click('#go');
+  await until(15_000, 'the presenter to be live', async () => await stateOf(page) === 'live');
+  return page;
+}
+
+/** Sound, controls, statistics. */
+async function watchPage(test, viewer) {
+  test.check('without a gesture it plays silently and offers sound', await visible(viewer, '#unmute')
+    && await viewer.$eval('video', ({ muted, paused }) => muted && !paused));
+  await viewer.screenshot({ path: test.file('watch.png') });
+  await viewer.click('#unmute');
+  test.check('one tap gives the sound', await viewer.$eval('video', ({ muted, paused }) => !muted && !paused)
+    && !await visible(viewer, '#unmute'));
+  await viewer.keyboard.press('s');
+  await until(5_000, 'the statistics', async () => /\d+ × \d+/.test(await textOf(viewer, '#stats')));
+  test.check('the key s shows statistics', true, (await textOf(viewer, '#stats dl')).replaceAll(/\s+/g, ' ').slice(0, 60));
+  await checkAccess(test, viewer, 'watch, live');
+  await viewer.screenshot({ path: test.file('watch-stats.png') });
+  await viewer.keyboard.press('s');
+  await until(5_000, 'the controls to go', () => viewer.$eval('#stage', ({ dataset }) => dataset.chrome === 'hidden'));
+  const seen = () => viewer.$eval('#bar', (bar) => Number(getComputedStyle(bar).opacity));
+  await until(2_000, 'the controls to fade', async () => await seen() === 0);
+  test.check('then there is nothing but the picture', true);
+  await viewer.mouse.move(200, 200);
+  await until(2_000, 'the controls to come', async () => await seen() === 1);
+  test.check('the mouse brings the controls', true);
+}
+
+/** The menu of sizes. */
+async function sizes(test, viewer) {
+  const names = () => viewer.$$eval('#quality option', (options) => options.map(({ label }) => label));
+  await until(20_000, 'the menu of sizes', async () => {
+    await viewer.mouse.move(200 + Math.random() * 50, 200);
+    if ((await names()).length > 2) return true;
+    await pause(3_000); // it looks again when the controls come up the next time
+    return false;
+  });
+  test.check('it offers the sizes that there are', true, (await names()).join(', '));
+  const low = await viewer.$eval('#quality', ({ options }) => options[options.length - 1].value);
+  await viewer.select('#quality', low);
+  const { maxHeight } = JSON.parse(low);
+  await until(10_000, 'the small picture', async () => (await statsOf(viewer)).video.frameHeight === maxHeight);
+  test.check('the chosen size is shown', true, `${maxHeight} lines`);
+  await viewer.select('#quality', '');
+  await until(20_000, 'a larger one', async () => (await statsOf(viewer)).video.frameHeight > maxHeight);
+  test.check('without a choice the server gives more again', true);
+}
+
+/** `<tribune-player>` on another origin. */
+async function foreignPage(test, server, browser, site) {
+  const page = await openPage(test, browser, `${site}/#${encodeURIComponent(server.url)}`, 'foreign');
+  const manners = watchManners(test, page, server.url, site);
+  const frame = await until(10_000, 'the player’s frame', () => page.frames().find((each) => each.url().includes('/embed/talk')));
+  await until(15_000, 'the foreign page to hear that it is live', () => page.evaluate(() => window.states.includes('live')));
+  test.check('the page around the player hears what goes on', true, (await page.evaluate(() => window.states)).join(', '));
+  const frames = await frame.$eval('video', (video) => video.getVideoPlaybackQuality().totalVideoFrames);
+  await until(5_000, 'pictures in it', async () => await frame.$eval('video', (video) => video.getVideoPlaybackQuality().totalVideoFrames) > frames);
+  test.check('its picture moves', true);
+  const { width, height } = await page.$eval('tribune-player', (player) => player.getBoundingClientRect().toJSON());
+  test.check('it is 16:9 by itself', Math.abs(width / height - 16 / 9) < 0.01, `${width} × ${height}`);
+  test.check('it leads to the whole page', await frame.$eval('#title', ({ href }) => href) === `${server.url}/watch/talk`);
+  await page.screenshot({ path: test.file('embed.png') });
+  manners.check('the player');
+
+  await page.evaluate(() => { document.querySelector('tribune-player').setAttribute('src', 'javascript:alert(1)'); });
+  test.check('what is no web address is not framed', await page.$eval('tribune-player', (player) => player.isConnected)
+    && !page.frames().some((each) => each.url().startsWith('javascript:')));
+  const refused = await framed(page, `${server.url}/watch/talk`);
+  test.check('the watch page cannot be framed', refused, `${refused}`);
+}
+
+/** A server that lets only another origin frame its player. */
+async function nowhereElse(test, browser, site) {
+  const server = await Server.start(test, { environment: { TRIBUNE_HTTP_FRAME_ANCESTORS: 'https://example.org' } });
+  const page = await openPage(test, browser, site, 'elsewhere');
+  test.check('frame_ancestors keeps others out', await framed(page, `${server.url}/embed/talk`));
+}
+
+/** Is a frame with this address refused? The browser shows a page of its own then. */
+async function framed(page, url) {
+  await page.evaluate((src) => {
+    const frame = Object.assign(document.createElement('iframe'), { src, name: 'tried' });
+    return new Promise((done) => { frame.onload = done; document.body.append(frame); });
+  }, url);
+  return page.frames().some((each) => each.url().startsWith('chrome-error://'));
+}

@@ -1,0 +1,91 @@
+// What keeps a presenter off the air has its own sentence, and that says what to do.
+
+import { until } from '../lib/case.mjs';
+import { Server } from '../lib/server.mjs';
+import { launch, openPage } from './browser.mjs';
+import { stateOf, textOf, visible } from './pages.mjs';
+
+export default async function trouble(test) {
+  const server = await Server.start(test);
+  const browser = await launch(test, 'chromium', { flags: ['--host-resolver-rules=MAP plain.test 127.0.0.1'] });
+  const token = await server.token('talk');
+  const address = (pass, stream = 'talk') => `${server.url}/publish/${stream}#${pass}`;
+  const open = (name, url, prepare) => openTroubled(test, browser, name, url, prepare);
+
+  const insecure = await open('insecure', `http://plain.test:${new URL(server.url).port}/publish/talk#${token}`);
+  await says(test, insecure, '#message', 'a page without https', /secure pages only.*localhost.*https/s);
+  test.check('there it offers nothing that cannot work', await insecure.$eval('#go', ({ disabled }) => disabled));
+  await insecure.close();
+
+  for (const [name, error, sentence] of [
+    ['a forbidden camera', 'NotAllowedError', /does not let this page use.*address bar/s],
+    ['no devices', 'NotFoundError', /No camera or microphone was found. Plug one in/],
+    ['a busy camera', 'NotReadableError', /another program is using it/],
+  ]) {
+    const page = await open(error, address(token), (kind) => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', kind));
+    });
+    await page.click('#go');
+    await says(test, page, '#message', name, sentence);
+    await page.close(); // its devices are free again
+  }
+
+  const wrong = `${token.slice(0, -4)}AAAA`;
+  for (const [name, pass, sentence] of [
+    ['no token', '', /needs a token/],
+    ['a wrong token', wrong, /not valid on this server.*ask for a new one/s],
+    ['an expired token', expired(token), /expired on .*Ask for a new link/s],
+    ['a viewer’s token', await server.token('talk', { right: 'watch' }), /for watching, not for presenting/],
+    ['another stream’s token', await server.token('other'), /another stream, “other”/],
+  ]) {
+    const page = await open(name.replaceAll(/\W/g, '-'), address(pass));
+    await says(test, page, '#check-server', name, sentence);
+    test.check(`${name}: the page asks for another`, await visible(page, '#token-form'));
+    await page.close();
+  }
+
+  await taken(test, server, open, address);
+  await gone(test, await open('gone', address(token)));
+}
+
+/** Somebody else presents. */
+async function taken(test, server, open, address) {
+  const first = await open('first', address(await server.token('talk')));
+  await first.select('#quality', '360p30');
+  await first.click('#go');
+  await until(15_000, 'the first presenter to be live', async () => await stateOf(first) === 'live');
+  const second = await open('second', address(await server.token('talk', { as: 'somebody' })));
+  await second.click('#go');
+  await says(test, second, '#message', 'a taken stream', /Somebody else is presenting/);
+  await Promise.all([first, second].map((page) => page.close()));
+}
+
+/** The server does not answer. */
+async function gone(test, page) {
+  await until(5_000, 'the server to be found', async () => /ready for you/.test(await textOf(page, '#check-server')));
+  await page.setOfflineMode(true);
+  await page.click('#go');
+  await says(test, page, '#message', 'a server that is gone', /does not answer.*Trying again/s);
+  await page.setOfflineMode(false);
+  await until(20_000, 'the page to come on the air by itself', async () => await stateOf(page) !== 'connecting');
+}
+
+async function openTroubled(test, browser, name, url, prepare) {
+  const page = await openPage(test, browser, 'about:blank', name);
+  if (prepare) await page.evaluateOnNewDocument(prepare, name);
+  await page.goto(url);
+  return page;
+}
+
+/** Waits for a sentence; that it does not come is a fact, too. */
+async function says(test, page, place, name, sentence) {
+  const found = await until(10_000, name, async () => sentence.test(await textOf(page, place))).catch(() => false);
+  test.check(`${name} is said`, found, await textOf(page, place));
+}
+
+/** The same token, as it would be long after its end: the page can read that, the server needs not to. */
+function expired(token) {
+  const [version, payload, tag] = token.split('.');
+  const claims = JSON.parse(Buffer.from(payload, 'base64url'));
+  return [version, Buffer.from(JSON.stringify({ ...claims, exp: 1_700_000_000 })).toString('base64url'), tag].join('.');
+}

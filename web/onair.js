@@ -1,0 +1,72 @@
+// What the presenter sees while live: what leaves this computer, and what the server says has arrived.
+
+import { bits, entriesOf, ms, rate, size, sum } from "./stats.js";
+import { bearer } from "./wish.js";
+
+/** What a connection sends, by the ids of the fields that show it; `limit`: `cpu`, `bandwidth` or "". */
+export async function sending(pc) {
+  const entries = await entriesOf(pc);
+  const outbound = entries.filter(({ type }) => type === "outbound-rtp");
+  const remote = entries.filter(({ type }) => type === "remote-inbound-rtp");
+  // Of layers the largest is the picture.
+  const pictures = outbound.filter(({ kind }) => kind === "video");
+  const picture = pictures.toSorted((a, b) => (b.frameHeight ?? 0) - (a.frameHeight ?? 0))[0] ?? {};
+  const pair = entries.find(({ type, nominated }) => type === "candidate-pair" && nominated) ?? {};
+  const loss = Math.max(...remote.map(({ fractionLost }) => fractionLost ?? 0), 0);
+  const frames = Math.round(picture.framesPerSecond ?? 0);
+  return {
+    rate: bits(rate(pc, sum(outbound, "bytesSent"))),
+    frame: picture.frameWidth ? `${size(picture)}, ${frames}/s` : "–",
+    loss: remote.length ? `${(100 * loss).toFixed(1)} %` : "–",
+    rtt: ms(pair.currentRoundTripTime ?? remote[0]?.roundTripTime),
+    limit: /^(cpu|bandwidth)$/.exec(picture.qualityLimitationReason)?.[0] ?? "",
+  };
+}
+
+/** What the server knows of a stream, for whoever presents on it; an empty object when it does not say. */
+export async function arriving(stream, token) {
+  const ask = async (path) => {
+    const response = await fetch(`/api/v1/${path}`, { headers: bearer(token) }).catch(() => null);
+    return response?.ok ? await response.json().catch(() => null) : null;
+  };
+  const known = await ask(`streams/${encodeURIComponent(stream)}`);
+  if (known) return known;
+  const streams = (await ask("streams"))?.streams ?? [];
+  return Object(streams.find(({ name }) => name === stream));
+}
+
+/** The viewers in a stream's description, `{ now, peak }`; undefined where it does not say. */
+export function viewers({ viewers: found }) {
+  return typeof found === "number" ? { now: found } : Object(found);
+}
+
+/**
+ * What a stream's description says of the presenter's sound and picture, as sentences: `facts`, and `alarms` that want
+ * something done.
+ */
+export function findings(known) {
+  const { video, audio } = Object(known.presenter);
+  const facts = [];
+  if (video?.codec) {
+    const picture = video.width ? `, ${video.width} × ${video.height}` : "";
+    const key = video.key_interval_ms > 0 ? `, a key frame every ${(video.key_interval_ms / 1000).toFixed(1)} s` : "";
+    const layers = video.layers?.length > 1 ? `, ${video.layers.length} sizes` : "";
+    facts.push(`It sees ${video.codec}${picture}${layers}${key}.`);
+  }
+  if (audio?.silent_s >= 1) facts.push(`It has heard nothing for ${Math.round(audio.silent_s)} s.`);
+  else if (Number.isFinite(audio?.level_dbov)) facts.push(`It hears you at ${Math.round(audio.level_dbov)} dB.`.replace("-", "−"));
+  else if (audio?.codec) facts.push(`It hears ${audio.codec}.`);
+  const kinds = Array.isArray(known.alarms) ? known.alarms.map((alarm) => String(alarm?.kind ?? alarm)) : [];
+  return { facts, alarms: kinds.map((kind) => ALARMS[kind] ?? `Alarm: ${kind}.`) };
+}
+
+/** What an alarm means to whoever presents. */
+const ALARMS = {
+  silence: "Nobody hears you. Check the microphone.",
+  no_video: "No picture arrives. Check the camera.",
+  frozen: "The picture stands still.",
+  b_frames: "The encoder sends B-frames, which browsers do not show in order. Turn them off.",
+  key_interval: "Key frames are rare, so new viewers wait for a picture. Set the key frame interval to 2 s.",
+  bitrate: "Much less arrives than before. Is the connection good?",
+  loss: "Much is lost on the way to the server. A cable, or a lower quality, may help.",
+};
