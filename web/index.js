@@ -37,7 +37,8 @@ function show(streams) {
     const row = rows.get(stream.name) ?? add(stream.name);
     row.item.dataset.live = String(stream.live);
     set(row.status, stream.live ? "Live" : "Not live");
-    set(row.viewers, stream.viewers === 1 ? "1 viewer" : `${stream.viewers} viewers`);
+    const viewers = stream.viewers.now ?? stream.viewers;
+    set(row.viewers, viewers === 1 ? "1 viewer" : `${viewers} viewers`);
   }
 }
 

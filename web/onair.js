@@ -66,7 +66,7 @@ const ALARMS = {
   no_video: "No picture arrives. Check the camera.",
   frozen: "The picture stands still.",
   b_frames: "The encoder sends B-frames, which browsers do not show in order. Turn them off.",
-  key_interval: "Key frames are rare, so new viewers wait for a picture. Set the key frame interval to 2 s.",
-  bitrate: "Much less arrives than before. Is the connection good?",
+  key_frame_interval: "Key frames are rare, so new viewers wait for a picture. Set the key frame interval to 2 s.",
+  bitrate_collapse: "Much less arrives than before. Is the connection good?",
   loss: "Much is lost on the way to the server. A cable, or a lower quality, may help.",
 };

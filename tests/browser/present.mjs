@@ -17,10 +17,10 @@ export default async function present(test) {
   let posts = 0;
   page.on('request', (request) => { posts += Number(/\/(whip|session)\//.test(request.url()) && request.method() !== 'GET'); });
 
+  await page.select('#quality', '360p30'); // what a busy machine without a graphics card can encode and decode
   await tryOut(test, page);
   await checkAccess(test, page, 'present, before');
   await anotherMicrophone(test, page);
-  await page.select('#quality', '360p30'); // what a busy machine without a graphics card can encode and decode
   await page.click('#go');
   await until(15_000, 'the presenter to be live', async () => await stateOf(page) === 'live');
   await checkAccess(test, page, 'present, live');
@@ -46,7 +46,7 @@ async function tryOut(test, page) {
   test.check('the warning goes when there is sound', true);
 
   await page.click('#rehearse');
-  await until(8_000, 'the recording to be played', async () => await textOf(page, '#recording') === 'Playing');
+  await until(12_000, 'the recording to be played', async () => await textOf(page, '#recording') === 'Playing');
   await until(10_000, 'the end of the test', () => visible(page, '#verdict'));
   test.check('what was recorded was played', /see and hear/.test(await textOf(page, '#verdict')), await textOf(page, '#verdict'));
 }
