@@ -1,6 +1,7 @@
 //! DTLS 1.2 (RFC 6347) with `use_srtp` (RFC 5764), on `rtc-dtls`, with what that crate leaves to us: our preference
 //! of SRTP profiles, bounds on what a stranger may make it do, and flights that survive any lost datagram.
 
+mod crypto;
 mod intake;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -10,7 +11,6 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest;
 use bytes::BytesMut;
 use rtc_crypto::RTCCryptoProvider;
-use rtc_crypto::providers::AwsLcRsProvider;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
@@ -19,6 +19,7 @@ use rtc_dtls::state::State;
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error as LibraryError;
 
+use self::crypto::Crypto;
 use self::intake::{Intake, RECORD_HEADER};
 use super::srtp::{self, Master, Profile, SrtpError};
 use crate::wire::sdp::{DtlsRole, Fingerprint, Hash};
@@ -37,7 +38,7 @@ impl Identity {
     /// # Errors
     /// When the crypto library fails, which it does on an unusable machine only.
     pub fn generate() -> Result<Self, DtlsError> {
-        let crypto: Arc<dyn RTCCryptoProvider> = Arc::new(AwsLcRsProvider::new());
+        let crypto: Arc<dyn RTCCryptoProvider> = Arc::new(Crypto::default());
         let certificate =
             Certificate::generate_self_signed(vec!["tribune".into()], crypto.crypto()).map_err(DtlsError::library)?;
         let der = certificate.certificate.first().ok_or(DtlsError::Certificate)?;
