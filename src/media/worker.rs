@@ -52,7 +52,7 @@ pub struct Worker {
     timers: BTreeSet<(Instant, usize)>,
     sweep_at: Instant,
     forget_at: Instant,
-    /// DTLS datagrams: about 0.3 ms of work each, so a few per turn.
+    /// DTLS datagrams: up to 0.3 ms of work each, so one after each turn.
     handshakes: VecDeque<(usize, SessionId, Datagram)>,
     /// What viewers agreed on lately: the next one with the same browser agrees on the same.
     agreed: VecDeque<Arc<Section>>,
@@ -173,21 +173,23 @@ impl Worker {
         }
     }
 
-    /// One turn of work: some handshakes, then sends to a bounded number of viewers. `true` when there is more to do.
+    /// One turn of work: sends to a bounded number of viewers. `true` when there is more to do, handshakes among it.
     pub fn turn(&mut self, now: Instant, out: &mut impl Outbox) -> bool {
-        for _ in 0..HANDSHAKES_PER_TURN {
-            let Some((key, id, mut datagram)) = self.handshakes.pop_front() else {
-                break;
-            };
-            if let Some(session) = self.sessions.get_mut(key).filter(|s| s.id == id) {
-                session.waiting_dtls -= 1;
-                let path = Path { remote: datagram.from, local: datagram.to };
-                self.dtls(key, &mut datagram.bytes, path, now, out);
-            }
-        }
         self.departures.clear();
         self.deliver(now, out);
-        !self.handshakes.is_empty() || !self.busy.is_empty()
+        self.has_work()
+    }
+
+    /// Goes on with one handshake, after those have been served who watch already: a datagram is up to 0.3 ms of work.
+    pub fn shake_hands(&mut self, now: Instant, out: &mut impl Outbox) {
+        let Some((key, id, mut datagram)) = self.handshakes.pop_front() else {
+            return;
+        };
+        if let Some(session) = self.sessions.get_mut(key).filter(|s| s.id == id) {
+            session.waiting_dtls -= 1;
+            let path = Path { remote: datagram.from, local: datagram.to };
+            self.dtls(key, &mut datagram.bytes, path, now, out);
+        }
     }
 
     /// Does what is due.
@@ -235,6 +237,11 @@ impl Worker {
         if let Some(key) = self.current.take() {
             self.drop_session(key, CloseReason::Panicked, now, out);
         }
+    }
+
+    /// There is more to do at once.
+    pub fn has_work(&self) -> bool {
+        self.has_handshakes() || !self.busy.is_empty()
     }
 
     /// Handshake datagrams wait for their turn.
@@ -400,8 +407,6 @@ impl Worker {
     }
 }
 
-/// At about 0.3 ms each.
-const HANDSHAKES_PER_TURN: usize = 3;
 /// Waiting handshake datagrams; clients repeat theirs.
 const MAX_HANDSHAKES: usize = 4096;
 /// Of one session: a flight and its repetition.

@@ -40,13 +40,15 @@ pub(super) fn run(id: WorkerId, office: &Office, socket: &Socket, counters: &Arc
         if worker.next_timeout() <= now {
             guarded(&mut worker, now, &mut out, |worker, out| worker.handle_timeout(now, out));
         }
-        let more = guarded(&mut worker, now, &mut out, |worker, out| worker.turn(now, out)).unwrap_or(true);
-        worker.departed(Instant::now());
+        guarded(&mut worker, now, &mut out, |worker, out| worker.turn(now, out));
+        let now = Instant::now();
+        worker.departed(now);
+        guarded(&mut worker, now, &mut out, |worker, out| worker.shake_hands(now, out));
         post(&mut worker, office, counters);
         out.flush();
 
         let is_stuck = out.is_full() && !worker.has_handshakes();
-        if mailbox.is_empty() && (is_stuck || !more) {
+        if mailbox.is_empty() && (is_stuck || !worker.has_work()) {
             let mut wait = worker.next_timeout().saturating_duration_since(Instant::now());
             if !worker.notices.is_empty() {
                 wait = wait.min(NOTICE_RETRY);
@@ -92,7 +94,7 @@ impl Inbox {
         }
     }
 
-    /// Reads one batch and gives it to the worker. `false` when there was none.
+    /// Reads one batch and gives it to the worker. `true` when it was full: there may be more.
     fn read(&mut self, socket: &Socket, worker: &mut Worker, out: &mut SocketOutbox<'_>) -> bool {
         let mut slices: Vec<_> = self.buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
         let Ok(count) = socket.receive(&mut slices, &mut self.metas) else {
@@ -110,7 +112,7 @@ impl Inbox {
                 guarded(worker, now, out, |worker, out| worker.receive(datagram, path, arrived, now, out));
             }
         }
-        count > 0
+        count == self.metas.len()
     }
 }
 

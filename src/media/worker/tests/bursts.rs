@@ -42,6 +42,27 @@ fn a_frame_leaves_as_one_at_its_marker() {
 }
 
 #[test]
+fn a_frame_does_not_wait_for_handshakes_that_came_before_it() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let (now, path) = (rig.now, Path { remote: rig.clients[viewer].address, local: None });
+    let since = rig.sends.len();
+
+    for _ in 0..8 {
+        rig.work(0, |w, air| w.receive(&mut [22, 254, 253, 0, 0, 0, 0], path, now, now, air));
+    }
+    receive(&mut rig, presenter, true, 12);
+    let has_more = turn(&mut rig);
+
+    assert_eq!(sends(&rig, viewer, since), [12]);
+    assert!(has_more && rig.workers[0].has_handshakes());
+    rig.settle();
+    assert!(!rig.workers[0].has_handshakes(), "their turn comes");
+    rig.finish();
+}
+
+#[test]
 fn a_large_frame_leaves_by_forties() {
     let mut rig = Rig::new(1);
     let presenter = rig.present(1, OBS);

@@ -289,6 +289,7 @@ impl Rig {
                     self.work(at, |w, air| w.handle_timeout(now, air));
                 }
                 quiet &= !self.work(at, |w, air| w.turn(now, air)).unwrap_or(true);
+                self.work(at, |w, air| w.shake_hands(now, air));
                 let letters = std::mem::take(&mut self.workers[at].outgoing);
                 for (to, mail) in letters {
                     quiet = false;
