@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use tribune::peer::dtls::{Handshake, Identity, Progress};
@@ -18,25 +19,10 @@ use crate::ground::{cpu, since};
 pub(crate) fn run() -> Vec<Row> {
     let mut rows: Vec<Row> = OFFERS.iter().map(|(who, offer)| answer(who, offer)).collect();
 
-    let keys = SystemRandom::new();
-    let certificate = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &keys).unwrap();
-    let certificate = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, certificate.as_ref()).unwrap();
-    let signed = certificate.sign(&keys, MESSAGE).unwrap();
-    let sign = median(|| {
-        black_box(certificate.sign(&keys, MESSAGE).unwrap());
-    });
-    let theirs = signature::UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, certificate.public_key().as_ref());
-    let verify = median(|| theirs.verify(MESSAGE, signed.as_ref()).unwrap());
-    let agreed = [("X25519", &agreement::X25519), ("P-256", &agreement::ECDH_P256)]
-        .map(|(curve, algorithm)| (curve, median(|| agree(algorithm))));
-    for (what, nanos) in [("ECDSA P-256 signature", sign), ("ECDSA P-256 verification", verify)] {
-        rows.push(Row::cpu(what, "join", nanos));
-    }
-    for (curve, nanos) in agreed {
-        rows.push(Row::cpu(format!("{curve} key and agreement"), "join", nanos));
-    }
+    let arithmetic = Arithmetic::measure();
+    rows.extend(arithmetic.rows());
     // The handshake below agrees on P-256, as the library's client wishes.
-    let floor = sign + verify + agreed[1].1;
+    let floor = arithmetic.of_a_handshake();
 
     let (server, client) = (Arc::new(Identity::generate().unwrap()), Identity::generate().unwrap());
     let mut costs: Vec<f64> = (0..300).map(|_| one(&server, &client).as_nanos() as f64).collect();
@@ -45,6 +31,61 @@ pub(crate) fn run() -> Vec<Row> {
     let what = "DTLS handshake and keys, the server's part";
     rows.push(Row::cpu(what, "join", nanos).against(floor));
     rows
+}
+
+/// CPU nanoseconds of what no server can do without.
+struct Arithmetic {
+    sign: f64,
+    verify: f64,
+    x25519: f64,
+    p256: f64,
+    derive: f64,
+}
+
+impl Arithmetic {
+    fn measure() -> Self {
+        let keys = SystemRandom::new();
+        let certificate = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &keys).unwrap();
+        let certificate = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, certificate.as_ref()).unwrap();
+        let signed = certificate.sign(&keys, MESSAGE).unwrap();
+        let sign = median(|| {
+            black_box(certificate.sign(&keys, MESSAGE).unwrap());
+        });
+        let theirs = signature::UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, certificate.public_key().as_ref());
+        let verify = median(|| theirs.verify(MESSAGE, signed.as_ref()).unwrap());
+        let [x25519, p256] = [&agreement::X25519, &agreement::ECDH_P256].map(|algorithm| median(|| agree(algorithm)));
+        Self { sign, verify, x25519, p256, derive: median(derive) }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let steps = [
+            ("ECDSA P-256 signature", self.sign),
+            ("ECDSA P-256 verification", self.verify),
+            ("X25519 key and agreement", self.x25519),
+            ("P-256 key and agreement", self.p256),
+            ("deriving and checking keys (PRF)", self.derive),
+        ];
+        steps.into_iter().map(|(what, nanos)| Row::cpu(what, "join", nanos)).collect()
+    }
+
+    /// Of one that agrees on P-256, the server's part.
+    fn of_a_handshake(&self) -> f64 {
+        self.sign + self.verify + self.p256 + self.derive
+    }
+}
+
+/// CPU nanoseconds of a handshake's arithmetic, the server's part.
+pub(crate) fn floor() -> f64 {
+    Arithmetic::measure().of_a_handshake()
+}
+
+/// Master secret, key block, two Finished and the exporter are two blocks of PRF each, two HMACs a block (RFC 5246 §5).
+fn derive() {
+    for _ in 0..5 * 2 {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 48]);
+        let next = hmac::sign(&key, &[7; 64]);
+        black_box(hmac::sign(&key, &[next.as_ref(), &[7; 64]].concat()));
+    }
 }
 
 /// From the text of a viewer's offer to the text of our answer.

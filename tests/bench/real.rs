@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ground::REAL;
 use crate::server::{Reading, Server};
-use crate::{Row, floor};
+use crate::{Row, floor, join};
 
 /// CPU per packet, against the floor with the same mix.
 pub(crate) fn cpu(is_quick: bool) {
@@ -62,7 +62,8 @@ pub(crate) fn joins(is_quick: bool) {
     let joined = after.grown(&before, CONNECTED);
     let nanos = after.cpu_since(&before).as_nanos() as f64 / joined;
     let rate = joined / after.time_since(&before).as_secs_f64();
-    Row::cpu("join: HTTP, checks, handshake", "join", nanos).note(format!("{joined} joins at {rate:.0}/s")).show();
+    let row = Row::cpu("join: HTTP, checks, handshake", "join", nanos).against(join::floor());
+    row.note(format!("{joined} joins at {rate:.0}/s; the floor is a handshake's arithmetic")).show();
     drop(load);
     drop(server);
 
