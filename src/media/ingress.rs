@@ -8,10 +8,12 @@ use bytes::Bytes;
 mod feedback;
 mod flow;
 mod padding;
+mod standby;
 
 use self::feedback::{FEEDBACK_INTERVAL, REPORT_INTERVAL, RoundTrip};
 use self::flow::Flow;
 use self::padding::Padding;
+use self::standby::Standby;
 use super::clock::{Sync, WallClock};
 use super::gate::Gate;
 use super::packet::{Packet, Source};
@@ -46,6 +48,8 @@ pub struct Ingress {
     ssrc: u32,
     fir_seq: u8,
     flow: Flow,
+    /// Only where there can be several presenters.
+    standby: Option<Box<Standby>>,
 }
 
 /// One SSRC of the presenter.
@@ -116,6 +120,7 @@ impl Ingress {
             ssrc,
             fir_seq: 0,
             flow: Flow::default(),
+            standby: None,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod egress;
 pub mod gate;
 pub mod ingress;
 pub mod layer;
+pub mod lineup;
 pub mod lobby;
 pub mod mail;
 pub mod outbox;
@@ -21,11 +22,12 @@ pub mod worker;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::layer::{LayerInfo, Playing};
+use self::lineup::Lineup;
 use crate::wire::sdp::{Format, IceCredentials, Kind, Negotiated};
 
 /// Names one session: 128 random bits. Knowing it is the right to end it, so it is never logged.
@@ -75,6 +77,7 @@ pub struct Route {
     home: AtomicU32,
     outposts: AtomicU64,
     presentations: AtomicU64,
+    lineup: Mutex<Lineup>,
 }
 
 impl Route {
@@ -85,6 +88,7 @@ impl Route {
             home: AtomicU32::new(u32::MAX),
             outposts: AtomicU64::new(0),
             presentations: AtomicU64::new(0),
+            lineup: Mutex::default(),
         })
     }
 
@@ -101,6 +105,12 @@ impl Route {
     /// A number for a new presenter, higher than all before it.
     pub fn next_presentation(&self) -> u64 {
         self.presentations.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Its presenters, where there can be several.
+    pub fn lineup(&self) -> MutexGuard<'_, Lineup> {
+        // Nothing in there panics half-way.
+        self.lineup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Workers with viewers.

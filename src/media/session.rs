@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::ingress::Ingress;
-use super::{Role, SessionId, Summary};
+use super::{Role, SessionId, Standing, Summary};
 use crate::peer::Peer;
 use crate::peer::ice::Path;
 use crate::wire::sdp::Section;
@@ -42,6 +42,8 @@ pub enum Half {
     Connecting {
         /// What was negotiated.
         sections: Vec<Section>,
+        /// Of a presenter that is not the only one.
+        standing: Option<Standing>,
     },
     /// Sends to us.
     Presenter(Box<Ingress>),

@@ -25,6 +25,7 @@ use crate::wire::sdp::Section;
 mod close;
 mod feedback;
 mod layers;
+mod lineup;
 mod media;
 mod paths;
 
@@ -355,7 +356,10 @@ impl Worker {
             Half::Presenter(_) | Half::Viewer { .. } if session.is_silent(now) => {
                 self.end(key, CloseReason::Silent, now, out);
             }
-            Half::Presenter(_) => self.presenter_feedback(key, now, out),
+            Half::Presenter(_) => {
+                self.release(key, now);
+                self.presenter_feedback(key, now, out);
+            }
             Half::Viewer { .. } => self.viewer_report(key, now, out),
             Half::Closing(_) => self.repeat_goodbye(key, now, out),
         }

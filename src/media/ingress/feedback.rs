@@ -46,7 +46,7 @@ impl Ingress {
         let pending = self.arrivals.as_ref().is_some_and(Arrivals::pending);
         let feedback = pending.then_some(self.feedback_at);
         let lanes = self.lanes.iter().flat_map(|l| [l.losses.next(), l.gate.next()]);
-        lanes.chain([feedback, self.flow.next()]).flatten().fold(self.report_at, Instant::min)
+        lanes.chain([feedback, self.flow.next(), self.release_at()]).flatten().fold(self.report_at, Instant::min)
     }
 
     fn ask_again(&mut self, now: Instant, out: &mut Vec<u8>) {

@@ -86,6 +86,9 @@ impl Worker {
             Half::Presenter(ingress) => {
                 (summary.packets, summary.bytes, summary.lost, summary.resent) = ingress.totals();
                 let stream = &mut self.streams[at];
+                if ingress.has_rivals() {
+                    stream.route.lineup().leave(id);
+                }
                 if stream.presenter == Some(key) {
                     stream.presenter = None;
                     // A presenter that took over on another worker has made that one the home.

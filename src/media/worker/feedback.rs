@@ -125,7 +125,19 @@ impl Worker {
         if !told {
             return;
         }
+        self.tell_clocks(key);
+    }
+
+    /// Tells wherever there are viewers how the clocks of the presenter read, if it is the one that they get.
+    pub(super) fn tell_clocks(&mut self, key: usize) {
+        let session = &self.sessions[key];
         let stream = &mut self.streams[session.stream];
+        let Half::Presenter(ingress) = &session.half else {
+            return;
+        };
+        if stream.presenter != Some(key) {
+            return;
+        }
         let outposts: Vec<_> = stream.route.outposts().filter(|o| *o != self.id).collect();
         for (source, sync) in ingress.syncs() {
             stream.tracks[source.kind as usize].set_sync(source.layer, source.id, sync);

@@ -12,7 +12,7 @@ use crate::media::packet::Packet;
 use crate::media::session::{FIRST_REPORT, Half};
 use crate::media::stream::{PACKETS_PER_TURN, Stream};
 use crate::media::viewer::Viewer;
-use crate::media::{CloseReason, Notice, Role, Route, StreamId};
+use crate::media::{CloseReason, Notice, Role, Route, Standing, StreamId};
 use crate::peer::dtls::{Agreed, DtlsError};
 use crate::peer::srtp::{Profile, RtpOpener, RtpSealer, SrtpError};
 use crate::wire::sdp::{Kind, Section};
@@ -33,14 +33,14 @@ impl Worker {
         let session = &mut self.sessions[key];
         session.last_heard = now;
         session.summary.connected_after = Some(now.saturating_duration_since(session.created));
-        let Half::Connecting { sections } = &mut session.half else {
+        let Half::Connecting { sections, standing } = &mut session.half else {
             return;
         };
-        let sections = std::mem::take(sections);
+        let (sections, standing) = (std::mem::take(sections), *standing);
         let (id, role) = (session.id, session.role);
         let remote = session.peer.ice.selected().map(|p| p.remote);
         let made = match role {
-            Role::Presenter => self.become_presenter(key, agreed, sections, now),
+            Role::Presenter => self.become_presenter(key, agreed, sections, standing, now),
             Role::Viewer => self.become_viewer(key, agreed, sections, now),
         };
         let Some(remote) = remote.filter(|_| made.is_ok()) else {
@@ -176,16 +176,21 @@ impl Worker {
         key: usize,
         agreed: &Agreed,
         sections: Vec<Section>,
+        standing: Option<Standing>,
         now: Instant,
     ) -> Result<(), DtlsError> {
         let opener = RtpOpener::new(&agreed.theirs)?;
         let ssrc = (self.randomness)() as u32;
         let session = &mut self.sessions[key];
         let stream = &mut self.streams[session.stream];
-        let presentation = stream.route.next_presentation();
+        let presentation = if standing.is_none() { stream.route.next_presentation() } else { 0 };
         session.half = Half::Presenter(Box::new(Ingress::new(opener, sections, presentation, ssrc, now)));
-        stream.presenter = Some(key);
-        stream.route.set_home(Some(self.id));
+        if let Some(standing) = standing {
+            self.stand_by(key, standing);
+        } else {
+            stream.presenter = Some(key);
+            stream.route.set_home(Some(self.id));
+        }
         Ok(())
     }
 
@@ -231,12 +236,14 @@ impl Worker {
 
     /// A packet of the presenter on this worker.
     fn take(&mut self, at: usize, presenter: usize, packet: Packet, now: Instant) {
-        let stream = &mut self.streams[at];
-        if stream.presenter != Some(presenter) {
-            // It has been taken over.
-            return;
+        if let Some(packet) = self.cast(at, presenter, packet, now) {
+            self.distribute(at, packet, now);
         }
-        if stream.take(Arc::new(packet), now) {
+    }
+
+    /// A packet that viewers get.
+    pub(super) fn distribute(&mut self, at: usize, packet: Packet, now: Instant) {
+        if self.streams[at].take(Arc::new(packet), now) {
             self.close_burst(at, now);
             self.follow_layers(at, now);
             self.part_misfits(at);

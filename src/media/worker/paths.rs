@@ -97,7 +97,7 @@ impl Worker {
             stream,
             ufrag: spec.local_ice.ufrag,
             peer: Peer::new(ice, negotiated.dtls, negotiated.fingerprints),
-            half: Half::Connecting { sections: negotiated.sections },
+            half: Half::Connecting { sections: negotiated.sections, standing: spec.standing },
             created: spec.created,
             waiting_dtls: 0,
             last_heard: now,

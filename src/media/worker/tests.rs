@@ -8,6 +8,7 @@ mod numbering;
 mod paths;
 mod presenter;
 mod reports;
+mod returns;
 mod rig;
 mod simulcast;
 mod start;
