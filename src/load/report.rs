@@ -11,6 +11,7 @@ use super::delay::{Delays, Histogram};
 use super::presenter::Sent;
 use super::thread::Outcome;
 use super::track::Counts;
+use super::viewer::Pause;
 use crate::peer::srtp::Profile;
 
 /// What is counted while viewers join and leave.
@@ -40,6 +41,7 @@ pub(super) struct Tally {
     retransmissions: u64,
     undecryptable: u64,
     overflowed: u64,
+    pauses: Vec<Pause>,
 }
 
 impl Tally {
@@ -65,6 +67,7 @@ impl Tally {
         self.retransmissions += seen.retransmissions;
         self.undecryptable += seen.undecryptable;
         self.overflowed += overflowed;
+        self.pauses.extend(seen.pauses.iter().take(MOST_PAUSES.saturating_sub(self.pauses.len())));
         self.gcm += u64::from(seen.profile == Some(Profile::AesGcm));
         self.connected.extend(seen.connected);
         self.first_packet.extend(seen.first_packet);
@@ -155,6 +158,7 @@ impl Report {
             "packets_undecryptable": self.tally.undecryptable,
             "retransmissions": self.tally.retransmissions,
             "gaps": counts.gaps,
+            "pauses": self.tally.pauses.iter().map(of_pause).collect::<Vec<_>>(),
             "delay_ms": {
                 "delta": of_histogram(&self.delays.delta).json(),
                 "keyframe": of_histogram(&self.delays.keyframe).json(),
@@ -246,6 +250,10 @@ fn of_presenter(sent: &Sent) -> Value {
     })
 }
 
+fn of_pause(pause: &Pause) -> Value {
+    json!({ "ended": pause.ended.as_secs_f64(), "ms": pause.lasted.as_secs_f64() * 1e3 })
+}
+
 fn of_histogram(times: &Histogram) -> Distribution {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let at = |percent| times.percentile(percent).map(ms);
@@ -287,6 +295,9 @@ impl std::fmt::Display for Distribution {
         }
     }
 }
+
+/// Told one by one.
+const MOST_PAUSES: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

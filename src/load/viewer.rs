@@ -47,6 +47,15 @@ struct Media {
     tracks: Vec<Track>,
     opening: Opening,
     report_at: Instant,
+    last_picture: Option<Instant>,
+}
+
+/// A time without pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pause {
+    /// When they went on, since 1970.
+    pub(super) ended: Duration,
+    pub(super) lasted: Duration,
 }
 
 /// A moment on both clocks.
@@ -79,6 +88,8 @@ pub(super) struct Seen {
     pub(super) retransmissions: u64,
     /// Packets that could not be decrypted.
     pub(super) undecryptable: u64,
+    /// Times without pictures, the first ones.
+    pub(super) pauses: Vec<Pause>,
     /// Why it ended before its time.
     pub(super) failure: Option<Failure>,
 }
@@ -184,7 +195,14 @@ impl Viewer {
         let rtp_in = RtpOpener::new(&agreed.theirs)?;
         // Any number will do; it only has to be the same in all reports.
         let ssrc = self.link.ssrc();
-        let media = Media { rtp_in, ssrc, tracks: Vec::new(), opening: Opening::default(), report_at: now + REPORTS };
+        let media = Media {
+            rtp_in,
+            ssrc,
+            tracks: Vec::new(),
+            opening: Opening::default(),
+            report_at: now + REPORTS,
+            last_picture: None,
+        };
         self.media = Some(Box::new(media));
         self.seen.profile = Some(agreed.profile);
         self.seen.connected = Some(now.saturating_duration_since(self.asked));
@@ -204,6 +222,14 @@ impl Viewer {
             && self.habits.listens
         {
             media.track(&header, codec).arrived(header.sequence, header.timestamp, at.now);
+            if is_video(carried) {
+                let lasted = media.last_picture.replace(at.now).map(|last| at.now.saturating_duration_since(last));
+                if let Some((lasted, ended)) = lasted.filter(|lasted| *lasted >= PAUSE).zip(at.wall)
+                    && self.seen.pauses.len() < MOST_PAUSES
+                {
+                    self.seen.pauses.push(Pause { ended, lasted });
+                }
+            }
         }
         let waits = self.seen.first_picture.is_none() && is_video(carried);
         if !(self.habits.listens || waits) {
@@ -329,6 +355,10 @@ fn is_video(carried: Carries) -> bool {
 
 /// What comes first is older, on purpose: it begins at the last key frame and catches up.
 const SETTLING: Duration = Duration::from_secs(3);
+/// Without pictures; shorter ones are the network's and the presenter's.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Of one viewer.
+const MOST_PAUSES: usize = 64;
 /// Between receiver reports.
 const REPORTS: Duration = Duration::from_secs(1);
 
