@@ -19,7 +19,7 @@ use super::layers::{LayerView, Video, Wish, WishError};
 use super::limits::Key;
 use super::patch::{IceSession, PatchError};
 use super::seats::Seats;
-use super::stream::{IdlePolicy, Policies, Presenters, StreamName, StreamPolicy};
+use super::stream::{IdlePolicy, Policies, Presenters, Slate, StreamName, StreamPolicy};
 use super::tombstones::Tombstones;
 use super::{OpenError, SessionView, StreamView, ids};
 
@@ -107,7 +107,7 @@ impl Directory {
         let rank = policy.presenters.rank(subject.unwrap_or_default());
         let standing = matches!(policy.presenters, Presenters::Backup(_))
             .then_some(Standing { rank, back_after: policy.back_after });
-        let stream = table.enter(name, Role::Presenter, entrant, |route| open(route, standing))?;
+        let stream = table.enter(name, policy, Role::Presenter, entrant, |route| open(route, standing))?;
         stream.seats.take(entrant.id, entrant.subject.clone(), rank, shape, entrant.created);
         let departed = replaced.and_then(|old| {
             let departed = table.leave(old)?;
@@ -139,7 +139,7 @@ impl Directory {
             return Err(OpenError::Crowded { retry_after: ids::retry_after() });
         }
 
-        table.enter(name, Role::Viewer, entrant, open)?.viewers += 1;
+        table.enter(name, policy, Role::Viewer, entrant, open)?.viewers += 1;
         Ok(())
     }
 
@@ -452,12 +452,13 @@ impl Table {
     fn enter(
         &mut self,
         name: &StreamName,
+        policy: &StreamPolicy,
         role: Role,
         entrant: &Entrant,
         open: impl FnOnce(Arc<Route>) -> Result<(), Full>,
     ) -> Result<&mut Stream, OpenError> {
         let known = self.streams.get(name).map(|stream| Arc::clone(&stream.route));
-        let route = known.unwrap_or_else(|| Route::new(StreamId(self.made)));
+        let route = known.unwrap_or_else(|| Route::holding(StreamId(self.made), policy.slate == Slate::Hold));
         open(Arc::clone(&route)).map_err(|Full| full())?;
 
         if let Some(from) = &entrant.from {

@@ -74,6 +74,8 @@ pub struct WorkerId(pub u8);
 pub struct Route {
     /// Which stream.
     pub stream: StreamId,
+    /// Viewers see the last key frame while nobody presents.
+    pub holds: bool,
     home: AtomicU32,
     outposts: AtomicU64,
     presentations: AtomicU64,
@@ -83,8 +85,14 @@ pub struct Route {
 impl Route {
     /// A route without presenter and viewers.
     pub fn new(stream: StreamId) -> Arc<Self> {
+        Self::holding(stream, false)
+    }
+
+    /// The same; `holds`: viewers see the last key frame while nobody presents.
+    pub fn holding(stream: StreamId, holds: bool) -> Arc<Self> {
         Arc::new(Self {
             stream,
+            holds,
             home: AtomicU32::new(u32::MAX),
             outposts: AtomicU64::new(0),
             presentations: AtomicU64::new(0),

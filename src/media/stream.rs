@@ -14,6 +14,9 @@ use super::viewer::{Delivered, Viewer};
 use crate::wire::sdp::Kind;
 
 mod adapt;
+mod slate;
+
+use slate::Slate;
 
 /// A stream as one worker sees it.
 pub struct Stream {
@@ -43,6 +46,7 @@ pub struct Stream {
     /// show them.
     pictures: (u64, u8),
     is_other: bool,
+    slate: Slate,
     /// Layers that control was told of, and when.
     pub told_layers: Option<(Instant, Vec<LayerInfo>)>,
 }
@@ -64,6 +68,7 @@ impl Stream {
             presentation: 0,
             pictures: (0, 0),
             is_other: false,
+            slate: Slate::default(),
             told_layers: None,
         }
     }
@@ -86,6 +91,7 @@ impl Stream {
         if !self.tracks[source.kind as usize].take(&packet) {
             return false;
         }
+        self.note_slate(&packet, now);
         if packet.source.kind == Kind::Video {
             let pictures = (packet.source.presentation, packet.source.format.payload_type);
             self.is_other |= std::mem::replace(&mut self.pictures, pictures) != pictures;
@@ -110,9 +116,9 @@ impl Stream {
         self.viewers.iter().filter(is_misfit).map(|viewer| viewer.session).collect()
     }
 
-    /// When the packets that have gathered are due at the latest.
+    /// When the packets that have gathered are due at the latest, or the slate.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.bursts.next_timeout()
+        self.bursts.next_timeout().into_iter().chain(self.slate_at()).min()
     }
 
     /// What has been taken in has waited already, on another worker.

@@ -130,9 +130,8 @@ impl Standby {
         let Some(newest) = self.kept.back().map(|packet| packet.timestamp) else {
             return;
         };
-        let frames =
-            1 + self.kept.iter().zip(self.kept.iter().skip(1)).filter(|(a, b)| a.timestamp != b.timestamp).count();
-        let frames = 1 + changes as u32;
+        let pairs = self.kept.iter().zip(self.kept.iter().skip(1));
+        let frames = 1 + pairs.filter(|(a, b)| a.timestamp != b.timestamp).count() as u32;
         let (mut left, mut last) = (frames, None);
         for packet in std::mem::take(&mut self.kept) {
             if last.replace(packet.timestamp) != Some(packet.timestamp) {

@@ -105,10 +105,13 @@ impl Worker {
         self.part_misfits(key);
     }
 
-    /// Closes the bursts that are due.
+    /// Closes the bursts that are due, of presenters and of slates.
     pub(super) fn close_bursts(&mut self, now: Instant) {
         for key in 0..self.streams.capacity() {
-            if self.streams.get(key).and_then(Stream::next_timeout).is_some_and(|at| at <= now) {
+            if let Some(stream) = self.streams.get_mut(key)
+                && stream.next_timeout().is_some_and(|at| at <= now)
+            {
+                stream.show_slate(now);
                 self.close_burst(key, now);
             }
         }

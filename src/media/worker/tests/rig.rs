@@ -41,6 +41,8 @@ pub(super) struct Rig {
     pub(super) room: Option<usize>,
     /// Narrow ways to clients.
     pub(super) narrow: BTreeMap<SocketAddr, Narrow>,
+    /// Streams hold the last key frame.
+    pub(super) holds: bool,
     /// Of the next session.
     pub(super) standing: Option<Standing>,
     counters: Vec<Arc<WorkerCounters>>,
@@ -141,6 +143,7 @@ impl Rig {
             cursed: None,
             room: None,
             narrow: BTreeMap::new(),
+            holds: false,
             standing: None,
             counters: counters.clone(),
             routes: BTreeMap::new(),
@@ -188,7 +191,7 @@ impl Rig {
         change(&mut negotiated);
         let server = self.shared.identity.fingerprint().clone();
         let client = Client::new(at, SessionId(at as u128), role, &local, &negotiated, server, self.now);
-        let route = self.routes.entry(stream).or_insert_with(|| Route::new(StreamId(stream))).clone();
+        let route = self.routes.entry(stream).or_insert_with(|| Route::holding(StreamId(stream), self.holds)).clone();
         let standing = self.standing.take();
         let created = self.now;
         let spec = SessionSpec { id: client.id, role, route, local_ice: local, negotiated, created, standing };
