@@ -268,6 +268,8 @@ impl Plan {
         let (presenting, news) = started.map_err(no_socket)?;
         *self.presenting.lock().unwrap_or_else(PoisonError::into_inner) = Some(presenting);
         news.await.unwrap_or_else(|_| Err(Failure::Socket("its thread ended".into())))?;
+        // For whoever waits for it.
+        let _ = writeln!(io::stderr().lock(), "presenting");
         Ok(admitted.session)
     }
 
