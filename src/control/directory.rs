@@ -328,6 +328,16 @@ impl Directory {
         (if awaited.is_some() { Closing::Before } else { Closing::Never }, awaited)
     }
 
+    /// Writes down why a session has ended, before its client can ask.
+    pub(super) fn inscribe(&self, id: SessionId, reason: CloseReason) {
+        self.table().tombstones.inscribe(id, reason);
+    }
+
+    /// Why a session ended a short while ago, as far as that was written down.
+    pub(super) fn inscription(&self, id: SessionId) -> Option<CloseReason> {
+        self.table().tombstones.inscription(id)
+    }
+
     /// Lets nobody in from now on.
     pub(super) fn drain(&self) {
         self.table().draining = true;
@@ -438,7 +448,7 @@ struct Session {
 
 impl Table {
     fn refuse_when_draining(&self) -> Result<(), OpenError> {
-        if self.draining { Err(OpenError::Draining { retry_after: ids::retry_after() }) } else { Ok(()) }
+        if self.draining { Err(OpenError::Draining { retry_after: ids::retry_after_restart() }) } else { Ok(()) }
     }
 
     /// Puts on the stream's board whether somebody presents.

@@ -47,6 +47,11 @@ pub(super) fn retry_after() -> Duration {
     Duration::from_secs(2 + u64::from(random::<1>()[0] % 4))
 }
 
+/// 1–2 s: a server that stops is often back by then, and nobody should wait for long.
+pub(super) fn retry_after_restart() -> Duration {
+    Duration::from_secs(1 + u64::from(random::<1>()[0] % 2))
+}
+
 /// Lower-case hex digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)] as char).collect()

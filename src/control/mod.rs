@@ -260,6 +260,11 @@ impl Control {
         self.directory.session(id).or_else(|| self.counters.view(id, Instant::now()))
     }
 
+    /// Has the same identity taken this session's place, a short while ago?
+    pub fn is_taken_over(&self, id: SessionId) -> bool {
+        self.directory.inscription(id) == Some(CloseReason::TakenOver)
+    }
+
     /// Ends a session. `false` when it never was or is long gone; `true` also for one that ended within the last
     /// minute, so that a repeated DELETE succeeds.
     pub fn close(&self, id: SessionId, reason: CloseReason) -> bool {
@@ -373,6 +378,7 @@ impl Control {
         })?;
         if let Some((old, departed)) = replaced {
             self.ended(&departed, CloseReason::TakenOver);
+            self.directory.inscribe(old, CloseReason::TakenOver);
             self.media.close(old, CloseReason::TakenOver);
         }
         Ok(self.opened(Role::Presenter, entrant, answer))

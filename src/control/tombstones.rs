@@ -3,17 +3,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::media::SessionId;
+use crate::media::{CloseReason, SessionId};
 
 use super::directory::Departed;
 
 /// Sessions that ended a short while ago: a repeated DELETE of one succeeds (a client that lost the first answer).
 #[derive(Debug, Default)]
 pub(super) struct Tombstones {
-    /// Whoever's summary is still to come.
-    stones: HashMap<SessionId, Option<Departed>>,
+    stones: HashMap<SessionId, Stone>,
     /// When each may be forgotten, the oldest first.
     order: VecDeque<(Instant, SessionId)>,
+}
+
+/// What is remembered of one session.
+#[derive(Debug)]
+struct Stone {
+    /// Whoever's summary is still to come.
+    awaited: Option<Departed>,
+    /// Why it ended, where its client may ask.
+    reason: Option<CloseReason>,
 }
 
 impl Tombstones {
@@ -25,7 +33,7 @@ impl Tombstones {
         {
             self.stones.remove(&oldest);
         }
-        self.stones.insert(id, awaited);
+        self.stones.insert(id, Stone { awaited, reason: None });
         self.order.push_back((now + REMEMBERED, id));
     }
 
@@ -37,7 +45,19 @@ impl Tombstones {
 
     /// Whoever's summary has come now; `None` when none was awaited.
     pub(super) fn summarize(&mut self, id: SessionId) -> Option<Departed> {
-        self.stones.get_mut(&id)?.take()
+        self.stones.get_mut(&id)?.awaited.take()
+    }
+
+    /// Writes down why a session has ended.
+    pub(super) fn inscribe(&mut self, id: SessionId, reason: CloseReason) {
+        if let Some(stone) = self.stones.get_mut(&id) {
+            stone.reason = Some(reason);
+        }
+    }
+
+    /// Why a session ended a short while ago, as far as that was written down.
+    pub(super) fn inscription(&self, id: SessionId) -> Option<CloseReason> {
+        self.stones.get(&id)?.reason
     }
 
     fn expire(&mut self, now: Instant) {

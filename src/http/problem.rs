@@ -35,6 +35,9 @@ pub(super) enum Problem {
     /// Unknown, ended, or somebody else's.
     #[error("there is no such session; it may have ended")]
     NoSession,
+    /// Ended, because the same identity presents in another one.
+    #[error("this session has ended: its presenter has made another one")]
+    TakenOver,
     /// The method means nothing here.
     #[error("this method does nothing here; use one of: {allow}")]
     Method {
@@ -163,6 +166,7 @@ impl Problem {
             Self::BadStreamName => (StatusCode::NOT_FOUND, "bad-stream-name", "Not a stream name"),
             Self::NoStream => (StatusCode::NOT_FOUND, "no-such-stream", "No such stream"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no-such-session", "No such session"),
+            Self::TakenOver => (StatusCode::NOT_FOUND, "session-taken-over", "The session was taken over"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::BodyTimeout(_) => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body came too slowly"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
@@ -206,6 +210,7 @@ impl Problem {
             | Self::BadStreamName
             | Self::NoStream
             | Self::NoSession
+            | Self::TakenOver
             | Self::Method { .. }
             | Self::BodyTimeout(_)
             | Self::TooLarge { .. }
@@ -315,6 +320,7 @@ mod tests {
             (Problem::BadStreamName, 404),
             (Problem::of_open(OpenError::UnknownStream), 404),
             (Problem::NoSession, 404),
+            (Problem::TakenOver, 404),
             (Problem::Method { allow: "GET" }, 405),
             (Problem::BodyTimeout(Duration::from_secs(10)), 408),
             (Problem::TooLarge { limit: 65_536 }, 413),

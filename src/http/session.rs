@@ -20,12 +20,13 @@ use super::problem::Problem;
 use super::service::{App, authorization, empty};
 use super::{conditions, counter};
 
-/// GET and HEAD: is it still there?
+/// GET and HEAD: is it still there? A client whose media has stopped finds out here what has become of its session.
 /// # Errors
-/// `Denied`, `NoSession`.
+/// `Denied`, `TakenOver`, `NoSession`.
 pub(super) fn get(app: &App, id: SessionId, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
     authorise(app, id, headers)?;
-    let view = app.control.session(id).ok_or(Problem::NoSession)?;
+    let gone = || if app.control.is_taken_over(id) { Problem::TakenOver } else { Problem::NoSession };
+    let view = app.control.session(id).ok_or_else(gone)?;
     let mut response = empty();
     if let Ok(etag) = HeaderValue::from_str(&view.etag) {
         response.headers_mut().insert(ETAG, etag);
