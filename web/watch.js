@@ -85,8 +85,9 @@ function lookForPicture() {
   video.dataset.stale = wasLive && (!live || frozen);
 }
 
-viewer.onstream = (media) => {
-  video.srcObject = media;
+viewer.onstream = () => {
+  // Given anew, even the same stream would begin with a black picture.
+  if (video.srcObject !== viewer.stream) video.srcObject = viewer.stream;
   play();
 };
 
@@ -219,6 +220,7 @@ addEventListener("pageshow", (event) => event.persisted && viewer.start());
 addEventListener("online", () => viewer.roam());
 navigator.connection?.addEventListener("change", () => viewer.roam());
 addEventListener("focus", () => viewer.hurry());
+document.addEventListener("visibilitychange", () => document.hidden || viewer.hurry());
 addEventListener("hashchange", () => location.hash && useToken(token("watch")));
 
 document.title = `${stream} · tribune`;

@@ -10,8 +10,12 @@ const SILENCE_MS = 3000;
 const FIRST_PICTURE_MS = 12_000;
 /** How long a presenter that has returned may take until there are packets, in ms. */
 const RETURN_MS = 4000;
+/** Over how long those spread who lost the picture in the same moment, in ms. */
+const SPREAD_MS = 1000;
 /** How long to wait after a refusal that is not likely to pass, in seconds. */
 const REFUSED_S = 20;
+/** The events that a viewer acts on. */
+const EVENTS = ["active", "inactive", "reconnect"];
 
 /** What one session gets. */
 class Reception {
@@ -19,6 +23,14 @@ class Reception {
   frames = 0;
   packets = 0;
   packetAt = 0;
+  /** Asked for, and not refused for want of an answer. */
+  asked = false;
+  /** Since when nobody presents, as far as the server has told; 0 while somebody does. */
+  pausedAt = 0;
+  /** Its end, or its silence, has been noticed. */
+  missed = false;
+  /** The server has asked for another session in place of this one. */
+  leaving = false;
 
   constructor(endpoint, token) {
     this.call = new Call(endpoint, token);
@@ -28,16 +40,12 @@ class Reception {
     this.startedAt = performance.now();
   }
 
-  /**
-   * Calls `told` with `active` or `inactive`, and with null when it is not known from now on. If events are not to be
-   * had, the viewer finds out a little later.
-   */
+  /** Calls `told` with each event's kind. If there are no events to be had, the viewer finds out a little later. */
   async listen(told) {
     const { events, over } = this.call;
     if (!events) return;
-    const kinds = ["active", "inactive"];
     const headers = { "content-type": "application/json" };
-    const made = await fetch(events, { method: "POST", headers, body: JSON.stringify(kinds) });
+    const made = await fetch(events, { method: "POST", headers, body: JSON.stringify(EVENTS) });
     const location = made.headers.get("location");
     if (!location || this.call.ended) return;
     let source = null;
@@ -45,11 +53,15 @@ class Reception {
       source?.close();
       source = null;
       // Over HTTP/1.1 all tabs of a browser share six connections: one that nobody looks at leaves them to others.
-      if (document.hidden) return told(null);
+      if (document.hidden) return;
       source = new EventSource(new URL(location, made.url));
-      for (const kind of kinds) source.addEventListener(kind, () => told(kind));
-      // Closed by the browser: refused, as by a full server. It does not ask again.
-      source.onerror = ({ target }) => target.readyState === EventSource.CLOSED && told(null);
+      for (const kind of EVENTS) source.addEventListener(kind, () => told(kind));
+      source.onerror = ({ target }) => {
+        // Closed by the browser: refused, as by a full server. It does not ask again.
+        if (target.readyState === EventSource.CLOSED) told("unknown");
+        // A server that dies cannot say so, but its connections break.
+        this.call.ask();
+      };
     };
     document.addEventListener("visibilitychange", hear);
     over.then(() => {
@@ -60,14 +72,18 @@ class Reception {
   }
 
   async sample() {
-    const report = await this.call.pc.getStats();
+    const report = await this.call.look();
     let [frames, packets] = [0, 0];
     for (const entry of report.values()) {
       if (entry.type !== "inbound-rtp") continue;
       frames += entry.framesDecoded ?? 0;
       packets += entry.packetsReceived ?? 0;
     }
-    if (packets > this.packets) this.packetAt = performance.now();
+    if (packets > this.packets) {
+      this.packetAt = performance.now();
+      // Those that were on their way do not count.
+      if (this.pausedAt && this.packetAt - this.pausedAt > 2 * TICK_MS) this.pausedAt = 0;
+    }
     this.frames = frames;
     this.packets = packets;
   }
@@ -84,7 +100,13 @@ class Reception {
   }
 
   get failed() {
+    if (!this.asked || this.waiting) return false;
     return this.call.ended !== null || performance.now() - this.startedAt > FIRST_PICTURE_MS;
+  }
+
+  /** Is all well but that nobody presents? */
+  get waiting() {
+    return this.pausedAt > 0 && this.call.connectedAt > 0 && !this.call.ended;
   }
 }
 
@@ -98,8 +120,6 @@ export class Viewer {
   #next = null;
   #attempt = 0;
   #retryAt = 0;
-  /** The session whose presenter has left; it continues when there is one again. */
-  #paused = null;
   #timer = 0;
   #busy = false;
   #state = "idle";
@@ -107,9 +127,11 @@ export class Viewer {
   constructor(endpoint, token) {
     this.#endpoint = endpoint;
     this.token = token;
+    /** What to show. Always the same one: an element that plays it keeps its last picture until the next one comes. */
+    this.stream = new MediaStream();
     /** Called with `connecting`, `live`, `waiting` (nobody presents), `lost` or `error`, and the Problem. */
     this.onstate = () => {};
-    /** Called with the MediaStream to show. */
+    /** Called whenever `stream` has got other tracks. */
     this.onstream = () => {};
   }
 
@@ -131,8 +153,8 @@ export class Viewer {
     clearInterval(this.#timer);
     this.#timer = 0;
     this.#shown?.call.close();
-    this.#next?.call.close();
-    this.#shown = this.#next = this.#paused = null;
+    this.#shown = null;
+    this.#drop();
     this.#state = "idle";
   }
 
@@ -145,6 +167,7 @@ export class Viewer {
   /** Does not wait any longer: the network is back, or somebody looks. */
   hurry() {
     if (this.#retryAt < Infinity) this.#retryAt = Math.min(this.#retryAt, performance.now() + Math.random() * 500);
+    if (this.#shown && !this.#shown.flowing) this.#shown.call.ask();
   }
 
   #report(state, problem = null) {
@@ -166,38 +189,54 @@ export class Viewer {
   }
 
   #decide(now) {
-    if (this.#next?.ready) {
-      this.#shown?.call.close();
-      this.#shown = this.#next;
-      this.#next = null;
+    const [shown, next] = [this.#shown, this.#next];
+    if (next?.ready) {
+      this.#show(next);
+    } else if (shown?.waiting || (shown?.flowing && !shown.leaving)) {
+      this.#drop();
       this.#attempt = 0;
-      this.onstream(this.#shown.stream);
-      this.#report("live");
-    } else if (this.#shown && this.#paused === this.#shown && !this.#shown.call.ended) {
-      this.#next?.call.close();
-      this.#next = null;
-      this.#report("waiting");
-    } else if (this.#shown?.flowing) {
-      this.#next?.call.close();
-      this.#next = null;
-      this.#attempt = 0;
-      this.#report("live");
-    } else if (this.#state === "live") {
-      // Everybody lost it in the same moment; we do not all come back in the same.
-      this.#retryAt = now + Math.random() * 1000;
-      this.#report("lost");
-    } else if (this.#next?.failed) {
-      const { ended, connectedAt } = this.#next.call;
+      shown.missed = false;
+      this.#report(shown.waiting ? "waiting" : "live");
+    } else if (shown && !shown.flowing && !shown.missed) {
+      // Everybody misses it in the same moment; we do not all come back in the same.
+      shown.missed = true;
+      const earliest = this.#retryAt < Infinity ? this.#retryAt : 0;
+      this.#retryAt = Math.max(earliest, now + Math.random() * SPREAD_MS);
+      if (this.#state === "live") this.#report("lost");
+    } else if (next?.failed) {
+      const { ended, connectedAt } = next.call;
       const title = connectedAt ? "The server sends nothing" : "No path for media to the server";
       this.#failed(new Problem({ status: -1, title, detail: ended ?? "" }));
-    } else if (!this.#next && now >= this.#retryAt) {
+    } else if (next?.waiting) {
+      this.#report("waiting");
+    } else if (!next?.asked && now >= this.#retryAt && !shown?.call.away) {
       this.#try();
     }
   }
 
+  /** Puts a session's tracks on the screen in place of those that are there. */
+  #show(next) {
+    const old = this.stream.getTracks();
+    for (const track of next.stream.getTracks()) this.stream.addTrack(track);
+    for (const track of old) this.stream.removeTrack(track);
+    this.#shown?.call.close();
+    this.#shown = next;
+    this.#next = null;
+    this.#attempt = 0;
+    this.onstream();
+    this.#report("live");
+  }
+
+  #drop() {
+    this.#next?.call.close();
+    this.#next = null;
+  }
+
+  /** Asks for a session; once more with the same offer if that got no answer. */
   #try() {
-    const next = new Reception(this.#endpoint, this.token);
-    this.#next = next;
+    const next = (this.#next ??= new Reception(this.#endpoint, this.token));
+    next.asked = true;
+    next.startedAt = performance.now();
     next.call.open({ offer: (sdp) => opus(sdp, { stereo: 1 }) }).then(
       () => next.listen((kind) => this.#told(next, kind)).catch(() => {}),
       (problem) => this.#next === next && this.#failed(problem),
@@ -205,22 +244,28 @@ export class Viewer {
   }
 
   #told(session, kind) {
-    if (kind === "inactive") {
-      this.#paused = session;
-    } else if (this.#paused === session) {
-      this.#paused = null;
-      this.#retryAt = performance.now() + RETURN_MS;
+    const now = performance.now();
+    if (kind === "reconnect") {
+      session.leaving = true;
+      this.#retryAt = now + Math.random() * SPREAD_MS;
+    } else if (kind === "inactive") {
+      session.pausedAt = now;
+    } else if (session.pausedAt) {
+      session.pausedAt = 0;
+      session.startedAt = now;
+      this.#retryAt = now + RETURN_MS;
     }
   }
 
   #failed(problem) {
-    this.#next?.call.close();
-    this.#next = null;
     const { status, retryAfter } = problem;
+    if (status !== 0) this.#drop();
+    else this.#next.asked = false;
     const passing = status <= 0 || status === 409 || status === 429 || status >= 500;
-    const wait = delay(this.#attempt++, retryAfter ?? (passing ? null : REFUSED_S));
+    const wait = delay(this.#attempt++, { status, retryAfter: retryAfter ?? (passing ? null : REFUSED_S) });
     // Without another token the answer stays the same, however often we ask.
     this.#retryAt = status === 401 || status === 403 ? Infinity : performance.now() + wait;
+    if (this.#shown?.flowing) return;
     if (status === 409) this.#report("waiting", problem);
     else if (passing && this.#attempt < 2) this.#report(this.#shown ? "lost" : "connecting", problem);
     else this.#report("error", problem);

@@ -1,11 +1,13 @@
 // A presenter's side of WHIP: sends what the page gives it, and comes back after an interruption.
 
-import { bearer, Call, delay, opus, Problem } from "./wish.js";
+import { Call, delay, opus, Problem } from "./wish.js";
 
 /** Refusals that only the presenter can mend; anything else is tried again. */
 const FINAL = new Set([400, 401, 403, 404, 405, 406, 413, 415, 422]);
-/** Time for the server to make a new presenter of the same token visible, in ms. */
-const TAKEOVER_MS = 1500;
+/** How often we look whether the server is still there, in ms. */
+const LOOK_MS = 500;
+/** The problem of asking for a session that the same identity has replaced by another. */
+const TAKEN_OVER = "urn:tribune:problem:session-taken-over";
 
 /** Keeps a presenter on the air. */
 export class Presenter {
@@ -46,21 +48,19 @@ export class Presenter {
         });
         if (!current()) return;
         this.onstate("connecting", null, 0);
-        if (why === "closed" && (await this.#takenOver(options.token))) {
-          problem = new Problem({ status: 409, title: "Taken over", detail: "taken-over" });
-        } else if (why === "unreachable") {
-          problem = new Problem({ status: -1, title: "No path for media to the server" });
-        }
+        if (why instanceof Problem) problem = why;
+        else if (why === "unreachable") problem = new Problem({ status: -1, title: "No path for media to the server" });
       } catch (error) {
         problem = error;
       }
       if (!current()) return;
-      if (problem && (FINAL.has(problem.status) || (problem.status === 409 && problem.retryAfter === null))) {
+      const busy = problem?.status === 409 && problem.retryAfter === null;
+      if (problem && (FINAL.has(problem.status) || busy)) {
         this.#run++;
         this.onstate("error", problem, 0);
         return;
       }
-      const wait = delay(attempt, problem?.retryAfter);
+      const wait = delay(attempt, problem ?? {});
       this.onstate("connecting", problem, wait);
       await new Promise((done) => {
         this.#wake = done;
@@ -108,11 +108,29 @@ export class Presenter {
     await sender.setParameters(parameters).catch(() => {});
   }
 
-  /** One session, from offer to end; says why it ended. */
+  /** One session, from offer to end. Resolves with why it ended: a word of the call's, or the server's Problem. */
   async #present({ token, codec, encodings, music }, onconnected) {
-    const call = new Call(this.#endpoint, token);
+    // An offer that got no answer is made again.
+    const call = this.#call?.ended === null ? this.#call : this.#prepare(token, codec, encodings);
     this.#call = call;
     call.onconnected = onconnected;
+    // The answer's parameters bind the sender; a server that forwards has no reason to limit them.
+    const polish = (sdp) => opus(sdp, { stereo: 1, "sprop-stereo": 1, maxaveragebitrate: 192_000 });
+    await call.open(music ? { offer: polish, answer: polish } : {});
+    const looks = setInterval(() => call.look().catch(() => {}), LOOK_MS);
+    const why = await call.over;
+    clearInterval(looks);
+    // Ended by the server: because it stops, or because the same token presents from elsewhere? Two pages that answered a
+    // takeover by a takeover would never come to rest.
+    const problem = why === "closed" ? await call.ask() : null;
+    // The old session must be gone before the next offer, or the server might see two presenters.
+    await Promise.race([call.close(), new Promise((done) => setTimeout(done, 2000))]);
+    if (problem?.type !== TAKEN_OVER) return why;
+    return new Problem({ status: 409, title: problem.title, detail: "taken-over" });
+  }
+
+  #prepare(token, codec, encodings) {
+    const call = new Call(this.#endpoint, token);
     // Both sections are offered even without a track, so that one can be added later without another offer.
     const streams = [new MediaStream(Object.values(this.tracks).filter(Boolean))];
     call.pc.addTransceiver(this.tracks.audio ?? "audio", { direction: "sendonly", streams });
@@ -122,28 +140,7 @@ export class Presenter {
       sendEncodings: encodings.map((encoding) => ({ ...encoding })),
     });
     prefer(picture, codec);
-    // The answer's parameters bind the sender; a server that forwards has no reason to limit them.
-    const polish = (sdp) => opus(sdp, { stereo: 1, "sprop-stereo": 1, maxaveragebitrate: 192_000 });
-    await call.open(music ? { offer: polish, answer: polish } : {});
-    const why = await call.over;
-    // The old session must be gone before the next offer, or the server might see two presenters.
-    await Promise.race([call.close(), new Promise((done) => setTimeout(done, 2000))]);
-    return why;
-  }
-
-  /**
-   * The server ended our session: because it stops, or because the same token presents from elsewhere? Two pages that
-   * answered a takeover by a takeover would never come to rest.
-   */
-  async #takenOver(token) {
-    await new Promise((done) => setTimeout(done, TAKEOVER_MS));
-    try {
-      const response = await fetch("/api/v1/streams", { headers: bearer(token) });
-      const { streams } = await response.json();
-      return streams.some(({ name, live }) => name === this.#stream && live);
-    } catch {
-      return false;
-    }
+    return call;
   }
 }
 

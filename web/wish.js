@@ -10,12 +10,20 @@ const ANSWER_MS = 10_000;
 const CONNECT_MS = 12_000;
 /** How long that way may be interrupted, in ms. */
 const INTERRUPTED_MS = 3000;
+/** Without a packet for this long the server is asked whether it still has the session, in ms. */
+const SILENCE_MS = 1500;
+/** How long it may take to say so, in ms. */
+const ASKED_MS = 3000;
+/** The longest pause between two such questions about a session that it has, in ms. */
+const ASK_SELDOM_MS = 15_000;
+/** These grow whenever packets come, in the statistics of one browser or the other. */
+const SIGNS = ["packetsReceived", "bytesReceived", "reportsReceived", "roundTripTimeMeasurements"];
 
 /** Why something failed. `status` 0: no answer at all, -1: an answer, but no path for media. */
 export class Problem extends Error {
-  constructor({ status = 0, title = "", detail = "", retryAfter = null }) {
+  constructor({ status = 0, type = "", title = "", detail = "", retryAfter = null }) {
     super(detail || title);
-    Object.assign(this, { status, title, detail, retryAfter });
+    Object.assign(this, { status, type, title, detail, retryAfter });
   }
 
   /** Reads a refusal (RFC 9457), or what a proxy has put in its place. */
@@ -24,6 +32,7 @@ export class Problem extends Error {
     if (/json/.test(response.headers.get("content-type") ?? "")) body = await response.json().catch(() => ({}));
     return new Problem({
       status: response.status,
+      type: text(body?.type),
       title: text(body?.title) || response.statusText,
       detail: text(body?.detail),
       retryAfter: seconds(response.headers.get("retry-after")),
@@ -36,10 +45,14 @@ const text = (value) => (typeof value === "string" ? value : "");
 /** Reads a `Retry-After` in seconds, at most two minutes; null when there is none. */
 const seconds = (header) => (/^\d+$/.test(header ?? "") ? Math.min(Number(header), 120) : null);
 
-/** How long to wait before the next attempt, in ms. Jitter, so that those who left together do not return together. */
-export function delay(attempt, retryAfter = null) {
+/**
+ * How long to wait before the next attempt after a Problem, in ms. Jitter, so that those who left together do not return
+ * together. A server that is not there has no load to be spared: it is looked for often, so that it is found soon.
+ */
+export function delay(attempt, { status = 0, retryAfter = null } = {}) {
   if (retryAfter !== null) return Math.max(retryAfter, 0.5) * 1000 * (1 + Math.random() / 4);
-  return Math.min(500 * 2 ** attempt, 15_000) * (0.5 + Math.random() / 2);
+  const step = status === 0 ? Math.min(400 * 1.25 ** attempt, 5000) : Math.min(500 * 2 ** attempt, 15_000);
+  return step * (0.5 + Math.random() / 2);
 }
 
 /** One session: a peer connection, and the resource that the server keeps for it. */
@@ -51,12 +64,21 @@ export class Call {
   #polish = {};
   #restarting = false;
   #timer = 0;
-  #abort = new AbortController();
+  #abort = null;
   #settle;
+  #pulse = 0;
+  #askAt = Infinity;
+  #asked = 0;
+  #asking = false;
   /** When media first could flow (`performance.now()`), or 0. */
   connectedAt = 0;
-  /** Why it ended: `unreachable`, `lost`, `closed` (by the server), `left` (by us); null while it has not. */
+  /**
+   * Why it ended: `unreachable`, `lost`, `closed` (by the server), `gone` (the server knows it no more), `left` (by us);
+   * null while it has not.
+   */
   ended = null;
+  /** Nobody is there to be asked about it: the server is gone, or the way to it. */
+  away = false;
 
   constructor(endpoint, token) {
     this.#endpoint = endpoint;
@@ -75,17 +97,20 @@ export class Call {
     return `${this.#resource}/timeline`;
   }
 
-  /** Offers, and takes the answer; `polish` may rewrite both. Throws a Problem; the call is closed then. */
+  /**
+   * Offers, and takes the answer; `polish` may rewrite both. Throws a Problem; the call is closed then, unless there was
+   * no answer at all: the same offer can be made again.
+   */
   async open(polish = {}) {
     this.#polish = polish;
     try {
-      await this.#offer();
+      if (!this.pc.localDescription) await this.#offer();
       const response = await this.#post();
       this.#answer = await response.text();
       await this.#take(this.#answer);
       this.#listen();
     } catch (error) {
-      this.close();
+      if (error.status !== 0 || this.ended) this.close();
       if (error instanceof Problem) throw error;
       throw new Problem({ status: -1, title: "The browser could not use the answer", detail: error.message });
     }
@@ -112,8 +137,9 @@ export class Call {
       if (response.status !== 200) throw await Problem.from(response);
       this.#answer = renewed(this.#answer, await response.text());
       await this.#take(this.#answer);
-    } catch {
-      if (pc.signalingState === "have-local-offer") await pc.setLocalDescription({ type: "rollback" }).catch(() => {});
+    } catch (problem) {
+      if (isGone(problem)) this.#end("gone");
+      else if (pc.signalingState === "have-local-offer") await pc.setLocalDescription({ type: "rollback" }).catch(() => {});
     } finally {
       this.#restarting = false;
     }
@@ -141,7 +167,49 @@ export class Call {
     return this.pc.setRemoteDescription({ type: "answer", sdp: this.#polish.answer?.(answer) ?? answer });
   }
 
+  /**
+   * Looks at the session: to be called about twice a second. Resolves with the browser's statistics. When nothing comes
+   * any more, the server is asked why.
+   */
+  async look() {
+    const report = await this.pc.getStats();
+    let pulse = 0;
+    for (const entry of report.values()) for (const sign of SIGNS) pulse += entry[sign] ?? 0;
+    const now = performance.now();
+    if (pulse !== this.#pulse) {
+      this.#pulse = pulse;
+      this.#asked = 0;
+      this.away = false;
+      this.#askAt = now + SILENCE_MS;
+    } else if (now >= this.#askAt && !this.ended) this.ask();
+    return report;
+  }
+
+  /**
+   * Asks the server whether it still has the session, and ends it if not: a server that was restarted knows nothing of it
+   * and says nothing by itself. Resolves with the Problem, or with null if there is none.
+   */
+  async ask() {
+    if (!this.#resource || this.#asking) return null;
+    this.#asking = true;
+    const headers = this.#credentials();
+    const asked = { headers, cache: "no-store", signal: AbortSignal.timeout(ASKED_MS) };
+    const problem = await fetch(this.#resource, asked).then(
+      (response) => (response.ok ? null : Problem.from(response)),
+      () => new Problem({ title: "The server does not answer" }),
+    );
+    this.#asking = false;
+    if (isGone(problem)) this.#end("gone");
+    // A proxy that stands before a server speaks for it while it is away.
+    this.away = problem !== null && [0, 502, 503, 504].includes(problem.status);
+    const pause = this.away ? delay(this.#asked) : Math.min(SILENCE_MS * 2 ** (this.#asked + 1), ASK_SELDOM_MS);
+    this.#asked++;
+    this.#askAt = performance.now() + pause;
+    return problem;
+  }
+
   async #post() {
+    this.#abort = new AbortController();
     const timer = setTimeout(() => this.#abort.abort(), ANSWER_MS);
     let response;
     try {
@@ -180,6 +248,7 @@ export class Call {
       } else if (state !== "connected") this.#end(this.connectedAt ? "lost" : "unreachable");
       else if (!this.connectedAt) {
         this.connectedAt = performance.now();
+        this.#askAt = this.connectedAt + SILENCE_MS;
         this.onconnected();
       }
     };
@@ -191,6 +260,7 @@ export class Call {
   #end(why) {
     if (this.ended) return;
     this.ended = why;
+    if (why === "gone") this.#resource = null;
     clearTimeout(this.#timer);
     this.#settle(why);
   }
@@ -198,7 +268,7 @@ export class Call {
   /** Ends the session at both sides. May be called in `pagehide`; the request outlives the page. */
   close() {
     this.#end("left");
-    this.#abort.abort();
+    this.#abort?.abort();
     this.pc.onconnectionstatechange = null;
     this.pc.close();
     return this.#remove();
@@ -217,6 +287,9 @@ export class Call {
     return new URL(resource).origin === location.origin ? bearer(this.#token) : {};
   }
 }
+
+/** Does the server say that there is no such session? */
+const isGone = (problem) => problem instanceof Problem && (problem.status === 404 || problem.status === 410);
 
 /** The ICE lines of an offer, as the SDP fragment that begins a restart (RFC 8840 §9). */
 function credentials(sdp) {
