@@ -21,6 +21,9 @@
     /** The senders of the newest connection. */
     senders: () => peers.at(-1)?.getSenders() ?? [],
 
+    /** All of them. */
+    peers: () => peers,
+
     /** Measures from now on how long the picture stands still, in ms; `stop` gives the longest time. */
     watchGaps() {
       const peer = peers.at(-1);

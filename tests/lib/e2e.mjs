@@ -25,6 +25,7 @@ const CASES = {
   present: { module: '../browser/present.mjs', seconds: 120, needs: ['chromium'] },
   'present-trouble': { module: '../browser/present-trouble.mjs', seconds: 120, needs: ['chromium'] },
   embed: { module: '../browser/embed.mjs', seconds: 120, needs: ['chromium'] },
+  restart: { module: '../browser/restart.mjs', seconds: 75, needs: ['chromium', 'ffmpeg'] },
   'counter-offer': { module: '../browser/counter-offer.mjs', seconds: 60, needs: ['chromium'] },
   events: { module: '../browser/events.mjs', seconds: 120, needs: ['chromium'] },
   'whip-whep': { module: '../browser/whip-whep.mjs', seconds: 60, needs: ['chromium'] },

@@ -32,25 +32,39 @@ export class Server {
     server.url = `http://${server.address}`;
     server.environment = { ...process.env, TRIBUNE_STATE_DIR: server.state, ...environment };
     server.logFile = test.file('server.log');
-    const log = fs.openSync(server.logFile, 'w');
-    server.child = spawn(BINARY, ['serve', '--http', server.address, '--media', `${media}:${port}`], {
-      cwd: server.state, // so that no config.toml of the work tree is picked up
-      env: server.environment,
+    server.words = ['serve', '--http', server.address, '--media', `${media}:${port}`];
+    test.atEnd(() => server.judgeAndStop(test));
+    await server.run();
+    return server;
+  }
+
+  /** Starts the process, the first time or again, and waits until it is ready. */
+  async run() {
+    const log = fs.openSync(this.logFile, 'a');
+    this.child = spawn(BINARY, this.words, {
+      cwd: this.state, // so that no config.toml of the work tree is picked up
+      env: this.environment,
       stdio: ['ignore', log, log],
     });
     fs.closeSync(log);
-    server.ended = new Promise((resolve) => {
-      server.child.once('error', (error) => resolve(`not started: ${error.message}`));
-      server.child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    const { child } = this;
+    this.how = undefined;
+    this.ended = new Promise((resolve) => {
+      child.once('error', (error) => resolve(`not started: ${error.message}`));
+      child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
     });
-    server.ended.then((how) => { server.how = how; });
-    test.atEnd(() => server.judgeAndStop(test));
+    this.ended.then((how) => { if (this.child === child) this.how = how; });
     await until(10_000, `the server's /readyz to say 200`, async () => {
-      if (server.how) throw new Error(`the server ended by itself: ${server.how}`);
-      const answer = await fetch(`${server.url}/readyz`).catch(() => null);
+      if (this.how) throw new Error(`the server ended by itself: ${this.how}`);
+      const answer = await fetch(`${this.url}/readyz`).catch(() => null);
       return answer?.status === 200;
     });
-    return server;
+  }
+
+  /** Sends the process a signal and waits until it is gone. Resolves with how it ended. */
+  end(signal) {
+    this.child.kill(signal);
+    return this.ended;
   }
 
   /** @returns the endpoint URL for presenters */
