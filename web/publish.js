@@ -80,7 +80,7 @@ function checkSound(level) {
   if (!now.microphone) check("sound", "open", now.screenSound ? "The screen’s only." : "No microphone.");
   else if (pressed("mute")) check("sound", "bad", `${name} is muted.`);
   else if (heard.ever) check("sound", "good", `${name} is heard.`);
-  else check("sound", "open", `${name}: say something.`);
+  else check("sound", "open", level === null ? `${name} is on.` : `${name}: say something.`);
 }
 
 /** Asks whether the server would take us, so that a bad link shows now and not when everybody waits. */
@@ -123,7 +123,7 @@ async function rehearse() {
     notice("recording", "Playing");
     await rehearsal.play($("preview"), recording, backToLive.signal);
     notice("verdict", verdict(loudest));
-    $("verdict").classList.toggle("good", !now.microphone || audible(loudest));
+    $("verdict").classList.toggle("good", !now.microphone || !mixer.measures || audible(loudest));
   } catch (error) {
     say(`The test did not work: ${error.message}`);
   } finally {
@@ -137,8 +137,9 @@ async function rehearse() {
 
 function verdict(loudest) {
   if (!now.microphone) return "That is what your viewers would see.";
-  if (!audible(loudest)) return "Nothing was heard in those seconds. Is it the right microphone?";
-  return `That is what your viewers would see and hear. The loudest was ${decibels(loudest)}.`;
+  if (mixer.measures && !audible(loudest)) return "Nothing was heard in those seconds. Is it the right microphone?";
+  const loud = mixer.measures ? ` The loudest was ${decibels(loudest)}.` : "";
+  return `That is what your viewers would see and hear.${loud}`;
 }
 
 const REHEARSE = $("rehearse").textContent;

@@ -49,9 +49,14 @@ export class Mixer {
     this.#context?.resume().catch(() => {});
   }
 
+  /** Can the level be known? Not before the page was touched, nor, in Firefox, on a machine that cannot play sound. */
+  get measures() {
+    return this.#analyser !== null && this.#context.state === "running";
+  }
+
   /** How loud the microphone is now, from 0 to 1, linear in decibels; null when it cannot be measured. */
   level() {
-    if (!this.#analyser || this.#context.state !== "running") return null;
+    if (!this.measures) return null;
     this.#analyser.getFloatTimeDomainData(this.#samples);
     const power = this.#samples.reduce((total, sample) => total + sample * sample, 0) / this.#samples.length;
     const level = Math.max(0, 1 - (10 * Math.log10(power + 1e-12)) / FLOOR_DB);

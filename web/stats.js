@@ -31,6 +31,7 @@ export async function receiving(pc) {
   const picture = inbound.find(({ kind }) => kind === "video") ?? {};
   const pair = entries.find(({ type, nominated }) => type === "candidate-pair" && nominated) ?? {};
   const codecs = inbound.map(({ codecId }) => report.get(codecId)?.mimeType.split("/")[1]);
+  const buffer = picture.jitterBufferDelay / picture.jitterBufferEmittedCount;
   const received = sum(inbound, "packetsReceived");
   const lost = sum(inbound, "packetsLost");
   return {
@@ -41,8 +42,9 @@ export async function receiving(pc) {
     "Packets lost": received ? `${lost} (${((100 * lost) / (received + lost)).toFixed(2)} %)` : "–",
     "Frames dropped": picture.framesDropped ?? "–",
     Freezes: picture.freezeCount ?? "–",
-    Buffer: ms(picture.jitterBufferDelay / picture.jitterBufferEmittedCount),
+    Buffer: ms(buffer),
     "Round trip": ms(pair.currentRoundTripTime),
+    "Behind the server": ms(buffer + pair.currentRoundTripTime / 2),
   };
 }
 

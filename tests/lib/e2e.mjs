@@ -23,6 +23,7 @@ const CASES = {
   'instant-firefox': { module: '../browser/instant.mjs', options: { codec: 'video/VP8', browser: 'firefox' }, seconds: 75, needs: ['chromium', 'firefox', 'netns'], onlyByName: true },
   pages: { module: '../browser/pages.mjs', seconds: 75, needs: ['chromium'] },
   present: { module: '../browser/present.mjs', seconds: 120, needs: ['chromium'] },
+  'present-firefox': { module: '../browser/present.mjs', options: { browser: 'firefox' }, seconds: 120, needs: ['firefox', 'netns'] },
   'present-trouble': { module: '../browser/present-trouble.mjs', seconds: 120, needs: ['chromium'] },
   embed: { module: '../browser/embed.mjs', seconds: 120, needs: ['chromium'] },
   restart: { module: '../browser/restart.mjs', seconds: 75, needs: ['chromium', 'ffmpeg'] },
