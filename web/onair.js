@@ -56,8 +56,8 @@ export function findings(known) {
   if (audio?.silent_s >= 1) facts.push(`It has heard nothing for ${Math.round(audio.silent_s)} s.`);
   else if (Number.isFinite(audio?.level_dbov)) facts.push(`It hears you at ${Math.round(audio.level_dbov)} dB.`.replace("-", "−"));
   else if (audio?.codec) facts.push(`It hears ${audio.codec}.`);
-  const kinds = Array.isArray(known.alarms) ? known.alarms.map((alarm) => String(alarm?.kind ?? alarm)) : [];
-  return { facts, alarms: kinds.map((kind) => ALARMS[kind] ?? `Alarm: ${kind}.`) };
+  const alarms = Array.isArray(known.alarms) ? known.alarms.map(Object) : [];
+  return { facts, alarms: alarms.map(({ kind, detail }) => ALARMS[kind] ?? String(detail || kind)) };
 }
 
 /** What an alarm means to whoever presents. */

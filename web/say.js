@@ -22,8 +22,17 @@ export function claims(token) {
   }
 }
 
+/** Why somebody wanted this session to end, by the last word of the problem's type. */
+const ENDED = {
+  "session-taken-over":
+    "You are presenting from somewhere else now, with the same token. “Go live” brings it back here.",
+  "session-kicked": "Whoever runs this server has ended your presentation. Ask them before you go live again.",
+};
+
 /** Why a Problem keeps this presenter off the air, and what to do. */
-export function explain({ status, title, detail }, stream, token) {
+export function explain({ status, type = "", title, detail }, stream, token) {
+  const ended = ENDED[type.split(":").pop()];
+  if (ended) return ended;
   switch (status) {
     case 401:
       return refused(token);
@@ -35,9 +44,6 @@ export function explain({ status, title, detail }, stream, token) {
     case 422:
       return `The server cannot take what this browser offers: ${detail || title}. Another codec may help (see More).`;
     case 409:
-      if (detail === "taken-over") {
-        return "You are presenting from somewhere else now, with the same token. “Go live” brings it back here.";
-      }
       return "Somebody else is presenting on this stream right now. Try again when they have finished.";
     case 429:
     case 503:

@@ -37,6 +37,9 @@ export default async function embed(test) {
   test.check('it weighs less than 60 KB in all', all < 60 * 1024, `${all} bytes`);
   manners.check('the watch page');
   await sizes(test, viewer);
+  await viewer.goto(server.url);
+  await until(5_000, 'the stream in the list', async () => /talk/.test(await textOf(viewer, '#streams')));
+  await checkAccess(test, viewer, 'the front page');
   await viewer.close();
 
   await foreignPage(test, server, browser, site);
