@@ -6,6 +6,7 @@ pub mod burst;
 pub mod clock;
 pub mod egress;
 pub mod gate;
+pub mod gop;
 pub mod ingress;
 pub mod layer;
 pub mod lineup;
