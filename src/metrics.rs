@@ -89,6 +89,13 @@ counts! {
     DropSend "tribune_datagrams_dropped_total" "reason" "send" "The socket did not take it.",
     CutLate "tribune_viewer_cuts_total" "reason" "late" "Viewers cut to the next key frame because bursts left too late.",
     CutFull "tribune_viewer_cuts_total" "reason" "full" "Viewers cut to the next key frame because nothing could be sent.",
+    CatchUpBegun "tribune_catch_ups_total" "state" "begun" "Viewers who began with the last key frame, from the cache.",
+    CatchUpDone "tribune_catch_ups_total" "state" "done" "Viewers who have come from there to what is sent to all.",
+    CatchUpCut "tribune_catch_ups_total" "state" "cut" "Viewers who wait for the next key frame instead.",
+    CatchUpPackets "tribune_catch_up_packets_total" "" "" "RTP packets sent from the cache to viewers who catch up.",
+    CacheBytes "tribune_gop_given_up_total" "bound" "bytes" "Groups of pictures too large to be kept.",
+    CachePackets "tribune_gop_given_up_total" "bound" "packets" "Groups of too many packets to be kept.",
+    CacheAge "tribune_gop_given_up_total" "bound" "age" "Groups of pictures too long to be kept.",
     MailLost "tribune_mail_lost_total" "" "" "Letters between threads that found a full queue.",
     Panics "tribune_session_panics_total" "" "" "Bugs of ours, each ending one session.",
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tribune::media::egress::Egress;
+use tribune::media::gop::Bounds;
 use tribune::media::outbox::{Outbox, Run};
 use tribune::media::packet::{Packet, Padding, Source};
 use tribune::media::stream::Stream;
@@ -66,7 +67,7 @@ fn egress(kind: Kind) -> Egress {
 fn stream() -> Stream {
     let material = vec![7; Profile::AesGcm.keying_material_len()];
     let (ours, _) = masters(Profile::AesGcm, &material, false).expect("right length");
-    let mut stream = Stream::new(Route::new(StreamId(1)));
+    let mut stream = Stream::new(Route::new(StreamId(1)), Bounds::default());
     for session in 0..VIEWERS {
         let path = Path { remote: SocketAddr::from(([127, 0, 0, 1], session as u16 + 1)), local: None };
         let sealer = RtpSealer::new(&ours).expect("keys");

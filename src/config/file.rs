@@ -74,6 +74,10 @@ pub(super) struct Media {
     pub(super) workers: usize,
     pub(super) max_sessions: usize,
     pub(super) max_unconnected_per_address: usize,
+    pub(super) gop_cache: bool,
+    pub(super) gop_bytes: usize,
+    pub(super) gop_packets: usize,
+    pub(super) gop_age: Span,
 }
 
 /// `[streams]`
@@ -259,6 +263,10 @@ impl Default for Media {
             workers: 0,
             max_sessions: 10_000,
             max_unconnected_per_address: 500,
+            gop_cache: true,
+            gop_bytes: 8_388_608,
+            gop_packets: 8_192,
+            gop_age: Span(std::time::Duration::from_secs(20)),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::control::auth::{Identity, Right};
 use crate::control::ice_servers::{Access, IceServer};
 use crate::control::stream::{Policies, Presenters, StreamName, StreamPolicy};
 use crate::control::tokens::{self, StaticToken};
+use crate::media::gop::Bounds;
 use crate::{http, net};
 
 pub mod addresses;
@@ -183,6 +184,7 @@ fn check(file: &File) -> Result<Config, ConfigError> {
             workers: NonZeroUsize::new(within("media.workers", file.media.workers, 0, 64)?),
             // A session that was taken over or deleted keeps its place until its worker has said goodbye.
             max_sessions: max_sessions + max_sessions.max(PLACES_OF_THE_LEAVING),
+            gop: gop(&file.media)?,
         },
         public_addresses: file.media.public_addresses.clone(),
         max_sessions,
@@ -203,6 +205,18 @@ fn check(file: &File) -> Result<Config, ConfigError> {
         log_format: file.log.format,
         log_level: file.log.level,
     })
+}
+
+/// How much is kept for viewers who come later.
+fn gop(media: &file::Media) -> Result<Bounds, ConfigError> {
+    let bytes = within("media.gop_bytes", media.gop_bytes, 65_536, 1 << 30)?;
+    // Of the numbers of packets half may be asked for again.
+    let packets = within("media.gop_packets", media.gop_packets, 64, 16_384)?;
+    let age = media.gop_age.0;
+    if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&age) {
+        return wrong("media.gop_age", format!("{} is not in 1s–60s", media.gop_age));
+    }
+    Ok(Bounds { bytes, packets: if media.gop_cache { packets } else { 0 }, age })
 }
 
 fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {

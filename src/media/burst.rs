@@ -106,6 +106,11 @@ impl Bursts {
         &self.leaving
     }
 
+    /// Packets that wait for the end of their frame: nothing is settled about them.
+    pub fn waiting(&self) -> &[Arc<Packet>] {
+        self.gathered.get(self.settled..).unwrap_or_default()
+    }
+
     /// When the kernel got the first of the packets that leave or left last, and whether they are of a key frame.
     pub fn arrived(&self) -> Option<(Instant, bool)> {
         self.arrived.map(|at| (at, self.is_key))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::block::Block;
+use self::catch_up::CatchUp;
 use self::thin::Thin;
 use super::bandwidth::Bandwidth;
 use super::layer::Scale;
@@ -17,7 +18,10 @@ use crate::wire::rtp;
 use crate::wire::sdp::{self, Kind, Section, pick_format};
 
 mod block;
+mod catch_up;
 mod thin;
+
+pub use self::catch_up::Next;
 
 /// One track towards one viewer.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub struct Egress {
     /// The layers of an encoding that this viewer should get; followed where the coding allows.
     pub scale: Scale,
     thin: Option<Box<Thin>>,
+    /// The way from a key frame of the past to now.
+    catch_up: Option<Box<CatchUp>>,
     /// Nothing more of this layer until the wanted one begins, or until then: the way is to drain.
     pub held_until: Option<Instant>,
     /// What is known of the way to this viewer; only where there are layers to choose from.
@@ -119,6 +125,7 @@ impl Egress {
             last_base: 0,
             scale: Scale::ALL,
             thin: None,
+            catch_up: None,
             held_until: None,
             bandwidth: None,
             rtx: source.rtx.map(|ssrc| Rtx { ssrc, seq: u64::from(first_seq.rotate_left(7) & 0x7fff) }),
@@ -128,10 +135,18 @@ impl Egress {
 
     /// Decides whether a packet goes to this viewer, and as what.
     pub fn admit(&mut self, packet: &Packet) -> Option<Place> {
+        if self.catch_up.is_some() && !self.takes_live(packet) {
+            return None;
+        }
         let run = match &self.run {
             Some(run) if run.source == packet.source.id && !self.is_cut => *run,
-            _ => self.begin(packet)?,
+            _ => self.begin(packet, packet)?,
         };
+        self.admit_of(packet, run)
+    }
+
+    /// The same for a packet of what it gets now.
+    fn admit_of(&mut self, packet: &Packet, run: Stretch) -> Option<Place> {
         if self.held_until.is_some_and(|until| packet.received_at < until) {
             return None;
         }
@@ -146,12 +161,22 @@ impl Egress {
 
     /// The place of a packet of this stretch.
     fn place(&mut self, packet: &Packet, stretch: &Stretch) -> Place {
-        let place = stretch.place(packet, self.rtx.is_some() && self.bandwidth.is_some());
+        let mut place = stretch.place(packet, self.rtx.is_some() && self.bandwidth.is_some());
+        // A picture of the past stands for a later moment.
+        let mut later = 0;
+        if self.catch_up.is_some() {
+            if let Some(bent) = self.bent(place.seq, packet, stretch) {
+                later = bent.wrapping_sub(std::mem::replace(&mut place.timestamp, bent));
+            }
+            self.forget_bend();
+        }
         if place.seq > self.newest {
+            let clock_rate = packet.source.format.clock_rate.max(1);
             self.newest = place.seq;
             self.last_timestamp = place.timestamp;
-            self.last_at = Some(packet.received_at);
-            self.last_captured = packet.captured;
+            self.last_at = Some(packet.received_at + Duration::from_secs(later.into()) / clock_rate);
+            self.last_captured =
+                packet.captured.map(|at| at.wrapping_add((u64::from(later) << 32) / u64::from(clock_rate)));
             if let Some(descriptor) = &packet.descriptor {
                 self.last_id = descriptor.id.map_or(0, |id| id.value.wrapping_add(stretch.id_shift));
                 self.last_base = descriptor.base.map_or(0, |(value, _)| value.wrapping_add(stretch.base_shift));
@@ -164,6 +189,7 @@ impl Egress {
     pub fn cut(&mut self) -> bool {
         let is_new = !self.is_cut && self.run.is_some() && self.section.kind == Kind::Video;
         self.is_cut |= is_new;
+        self.stop_catching_up();
         is_new
     }
 
@@ -215,7 +241,10 @@ impl Egress {
         let Some((stretch, seq)) = self.stretch_of(seq).map(|(stretch, seq)| (*stretch, seq)) else {
             return;
         };
-        let place = stretch.place(packet, self.bandwidth.is_some());
+        let mut place = stretch.place(packet, self.bandwidth.is_some());
+        if let Some(bent) = self.bent(seq, packet, &stretch) {
+            place.timestamp = bent;
+        }
         let mut block = self.block(packet);
         if place.is_numbered && self.rtx.is_some() {
             self.number(&mut block, packet.payload.len() + OSN_LEN);
@@ -266,15 +295,20 @@ impl Egress {
         self.run.as_ref().map(|run| (run.layer, run.scale))
     }
 
+    /// The source of what it gets now.
+    pub fn source(&self) -> Option<u64> {
+        self.run.as_ref().map(|run| run.source)
+    }
+
     /// Id of the extension for the transport's numbers, if the viewer agreed to one.
     pub fn transport_cc(&self) -> Option<u8> {
         let is_told = self.section.formats.iter().any(|format| format.feedback.transport_cc);
         self.section.extensions.transport_cc.filter(|_| is_told)
     }
 
-    /// The source of what it gets now, and what is added to its timestamps.
+    /// The source of what it gets now, and what is added to its timestamps; `None` while that is not the same for all.
     pub fn timeline(&self) -> Option<(u64, u32)> {
-        self.run.as_ref().map(|run| (run.source, run.timestamp_shift))
+        self.run.as_ref().filter(|_| self.is_straight()).map(|run| (run.source, run.timestamp_shift))
     }
 
     /// Every SSRC that we send with.
@@ -295,8 +329,8 @@ impl Egress {
         self.section.kind != source.kind || pick_format(&self.section, &source.format).is_some()
     }
 
-    /// Begins a new stretch with this packet, if it may.
-    fn begin(&mut self, packet: &Packet) -> Option<Stretch> {
+    /// Begins a new stretch with this packet, if it may. `newest` is the packet of its source that has just come.
+    fn begin(&mut self, packet: &Packet, newest: &Packet) -> Option<Stretch> {
         let source = &packet.source;
         if let Some(run) = &self.run {
             // A late packet of a presenter who has been replaced, or of a layer that this viewer does not get.
@@ -312,15 +346,15 @@ impl Egress {
         let format = pick_format(&self.section, &source.format)?;
         let first = packet.seq;
         let same = self.run.as_ref().filter(|run| run.source == source.id);
-        let timestamp = match (same, self.last_at) {
-            (Some(run), _) => packet.timestamp.wrapping_add(run.timestamp_shift),
-            (None, None) => packet.timestamp,
+        let timestamp_shift = match (same, self.last_at) {
+            (Some(run), _) => run.timestamp_shift.wrapping_add(self.lag(newest, run)),
+            (None, None) => 0,
             (None, Some(last_at)) => {
-                let elapsed = self.elapsed(packet).unwrap_or_else(|| {
-                    let arrivals = packet.received_at.saturating_duration_since(last_at).max(ONE_FRAME);
+                let elapsed = self.elapsed(newest).unwrap_or_else(|| {
+                    let arrivals = newest.received_at.saturating_duration_since(last_at).max(ONE_FRAME);
                     ticks(arrivals, source.format.clock_rate)
                 });
-                self.last_timestamp.wrapping_add(elapsed)
+                self.last_timestamp.wrapping_add(elapsed).wrapping_sub(newest.timestamp)
             }
         };
         let (id_shift, base_shift) = self.picture_shifts(packet);
@@ -332,7 +366,7 @@ impl Egress {
             rtx_payload_type: format.rtx,
             first,
             seq_shift: (self.newest + 1).wrapping_sub(first),
-            timestamp_shift: timestamp.wrapping_sub(packet.timestamp),
+            timestamp_shift,
             id_shift,
             base_shift,
             scale: self.scale,
@@ -341,6 +375,7 @@ impl Egress {
         self.is_cut = false;
         self.thin = None;
         self.held_until = None;
+        self.straighten();
         self.follow(stretch, MAX_PAST);
         Some(stretch)
     }

@@ -11,10 +11,28 @@ use super::packet::Packet;
 pub struct Bounds {
     /// Payload bytes.
     pub bytes: usize,
-    /// Packets.
+    /// Packets; with 0 nothing is ever kept.
     pub packets: usize,
     /// From the key frame's arrival to that of the newest packet.
     pub age: Duration,
+}
+
+impl Default for Bounds {
+    /// Ten seconds of 6 Mbit/s.
+    fn default() -> Self {
+        Self { bytes: 8 << 20, packets: 8192, age: Duration::from_secs(20) }
+    }
+}
+
+/// The bound that a group of pictures has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// Payload bytes.
+    Bytes,
+    /// Packets.
+    Packets,
+    /// Age.
+    Age,
 }
 
 /// The packets of one source from its last key frame on, in the order of their numbers; those that are still missing
@@ -29,21 +47,26 @@ pub struct Gop {
 }
 
 impl Gop {
-    /// Takes in a packet, in whatever order they come.
-    pub fn insert(&mut self, packet: &Arc<Packet>, bounds: &Bounds) {
+    /// Takes in a packet, in whatever order they come. Says which bound made it give up all that it had.
+    pub fn insert(&mut self, packet: &Arc<Packet>, bounds: &Bounds) -> Option<Passed> {
+        if bounds.packets == 0 {
+            return None;
+        }
         if !self.start().is_some_and(|start| start.source.id == packet.source.id) {
             self.clear();
         }
         if packet.keyframe && self.begins_anew(packet) {
             self.restart(packet.seq);
+        } else if packet.keyframe {
+            self.lead(packet);
         }
         let at = match packet.seq.checked_sub(self.first) {
             Some(at) if !self.slots.is_empty() || packet.keyframe => at as usize,
-            _ => return,
+            _ => return None,
         };
-        let age = self.start().map_or(Duration::ZERO, |s| packet.received_at.saturating_duration_since(s.received_at));
-        if at >= bounds.packets || self.bytes + packet.payload.len() > bounds.bytes || age > bounds.age {
-            return self.clear();
+        if let Some(passed) = self.passes(packet, at, bounds) {
+            self.clear();
+            return Some(passed);
         }
         if self.slots.len() <= at {
             self.slots.resize(at + 1, None);
@@ -52,6 +75,7 @@ impl Gop {
             self.bytes += packet.payload.len();
             self.slots[at] = Some(packet.clone());
         }
+        None
     }
 
     /// Forgets everything.
@@ -71,6 +95,31 @@ impl Gop {
         self.slots.get(at)?.as_ref()
     }
 
+    /// The packet with the highest number.
+    pub fn newest(&self) -> Option<&Arc<Packet>> {
+        self.slots.back()?.as_ref()
+    }
+
+    /// All of the key frame is here, as far as one can tell: a decoder can start.
+    pub fn is_whole(&self) -> bool {
+        let Some(start) = self.start() else {
+            return false;
+        };
+        for packet in &self.slots {
+            match packet {
+                None => return false,
+                Some(packet) if packet.timestamp != start.timestamp || packet.marker => return true,
+                Some(_) => {}
+            }
+        }
+        false
+    }
+
+    /// What is kept, in order.
+    pub fn packets(&self) -> impl Iterator<Item = &Arc<Packet>> {
+        self.slots.iter().flatten()
+    }
+
     /// The number behind the newest packet; that of the first one when there is none.
     pub fn end(&self) -> u64 {
         self.first + self.slots.len() as u64
@@ -87,6 +136,29 @@ impl Gop {
         self.start().is_none_or(|start| start.seq < packet.seq && start.timestamp != packet.timestamp)
     }
 
+    /// Makes room in front for the parameter sets of the frame that it begins with, when they come late.
+    fn lead(&mut self, packet: &Packet) {
+        let is_its = self.start().is_some_and(|start| start.timestamp == packet.timestamp);
+        let missing = self.first.saturating_sub(packet.seq);
+        if is_its && (1..=MOST_LEADING).contains(&missing) {
+            for _ in 0..missing {
+                self.slots.push_front(None);
+            }
+            self.first = packet.seq;
+        }
+    }
+
+    fn passes(&self, packet: &Packet, at: usize, bounds: &Bounds) -> Option<Passed> {
+        let age = self.start().map_or(Duration::ZERO, |s| packet.received_at.saturating_duration_since(s.received_at));
+        if at >= bounds.packets {
+            Some(Passed::Packets)
+        } else if self.bytes + packet.payload.len() > bounds.bytes {
+            Some(Passed::Bytes)
+        } else {
+            (age > bounds.age).then_some(Passed::Age)
+        }
+    }
+
     /// What came before `seq` is no longer needed; what came behind it before it did, is.
     fn restart(&mut self, seq: u64) {
         let gone = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.slots.len());
@@ -96,6 +168,9 @@ impl Gop {
         self.first = seq;
     }
 }
+
+/// Packets of parameter sets in front of a picture.
+const MOST_LEADING: u64 = 8;
 
 #[cfg(test)]
 mod tests;

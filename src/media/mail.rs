@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::clock::Sync;
 use super::layer::LayerChoice;
 use super::packet::Packet;
-use super::{CloseReason, Restart, SessionId, StreamId};
+use super::{CloseReason, Restart, SessionId, StreamId, WorkerId};
 use crate::wire::sdp::Kind;
 
 /// A letter to a worker.
@@ -57,6 +57,20 @@ pub enum Mail {
         source: u64,
         /// The reading.
         sync: Sync,
+    },
+    /// From an outpost: its first viewer has come. What is kept for such viewers?
+    CacheWanted {
+        /// Which stream.
+        stream: StreamId,
+        /// The outpost.
+        worker: WorkerId,
+    },
+    /// From the stream's home: what it keeps of a layer, the key frame first.
+    Cached {
+        /// Which stream.
+        stream: StreamId,
+        /// In the order of their numbers.
+        packets: Vec<Arc<Packet>>,
     },
     /// From an outpost: a viewer needs a key frame.
     KeyframeWanted {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Route;
 use super::burst::Bursts;
 use super::egress::Egress;
+use super::gop::Bounds;
 use super::layer::LayerInfo;
 use super::outbox::{Outbox, Run};
 use super::packet::Packet;
@@ -14,6 +15,7 @@ use super::viewer::{Delivered, Viewer};
 use crate::wire::sdp::Kind;
 
 mod adapt;
+mod cache;
 mod slate;
 
 use slate::Slate;
@@ -40,6 +42,12 @@ pub struct Stream {
     pub shed: u64,
     /// See `shed`.
     pub missed: u64,
+    /// When viewers were last cut.
+    shed_at: Option<Instant>,
+    /// How much is kept for those who come later.
+    bounds: Bounds,
+    /// Caches given up, by the bound that was passed.
+    given_up: [u64; 3],
     /// Newest presenter seen.
     presentation: u64,
     /// Presenter and payload type of the pictures that came last, and whether viewers have yet to be asked if they can
@@ -53,7 +61,7 @@ pub struct Stream {
 
 impl Stream {
     /// A stream that nothing is known of.
-    pub fn new(route: Arc<Route>) -> Self {
+    pub fn new(route: Arc<Route>, bounds: Bounds) -> Self {
         Self {
             route,
             presenter: None,
@@ -65,6 +73,9 @@ impl Stream {
             late: 0,
             shed: 0,
             missed: 0,
+            shed_at: None,
+            bounds,
+            given_up: [0; 3],
             presentation: 0,
             pictures: (0, 0),
             is_other: false,
@@ -77,16 +88,8 @@ impl Stream {
     /// after 2 ms.
     pub fn take(&mut self, packet: Arc<Packet>, now: Instant) -> bool {
         let source = &packet.source;
-        if source.presentation < self.presentation {
+        if !self.follow(source.presentation) {
             return false;
-        }
-        if source.presentation > self.presentation {
-            self.presentation = source.presentation;
-            for track in &mut self.tracks {
-                track.forget_layers();
-            }
-            self.told_layers = None;
-            self.want_first_layer();
         }
         if !self.tracks[source.kind as usize].take(&packet) {
             return false;
@@ -96,11 +99,26 @@ impl Stream {
             let pictures = (packet.source.presentation, packet.source.format.payload_type);
             self.is_other |= std::mem::replace(&mut self.pictures, pictures) != pictures;
         }
+        self.remember(&packet);
         if !self.bursts.take(packet, now) {
             // The socket has been full for half a second and more.
             self.missed += self.cut(self.viewers.len());
+            self.shed_at = Some(now);
         }
         true
+    }
+
+    /// Begins anew when the presenter is another one. `false` when it is one who has been replaced.
+    fn follow(&mut self, presentation: u64) -> bool {
+        if presentation > self.presentation {
+            self.presentation = presentation;
+            for track in &mut self.tracks {
+                track.forget_layers();
+            }
+            self.told_layers = None;
+            self.want_first_layer();
+        }
+        presentation == self.presentation
     }
 
     /// The sessions of the viewers who cannot show what has begun to come; empty most of the time.
@@ -141,6 +159,7 @@ impl Stream {
         self.late = if late > TOO_LATE { self.late + 1 } else { 0 };
         if self.late >= LATE_BURSTS {
             self.late = 0;
+            self.shed_at = Some(now);
             self.shed += self.cut(self.viewers.len().div_ceil(CUT_SHARE));
         }
         true

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock::{Sync, WallClock};
+use super::gop::{Bounds, Gop, Passed};
 use super::layer::{LayerInfo, Rung};
 use super::packet::{Packet, Ring, Source};
 use crate::wire::picture;
@@ -21,6 +22,8 @@ pub struct Track {
 /// One simulcast encoding of a track; audio and plain video have one.
 pub(super) struct Layer {
     ring: Ring,
+    /// Everything since the last key frame, of pictures.
+    gop: Gop,
     pub(super) source: Option<Arc<Source>>,
     pub(super) sync: Option<(u64, Sync)>,
     /// The newest packet: its number, timestamp and arrival.
@@ -50,9 +53,31 @@ struct Meter {
 }
 
 impl Track {
-    /// A recent packet.
+    /// A recent packet, or one since the last key frame.
     pub fn packet(&self, layer: u8, source: u64, seq: u64) -> Option<&Arc<Packet>> {
-        self.layers.get(usize::from(layer))?.ring.get(source, seq)
+        let layer = self.layers.get(usize::from(layer))?;
+        let cached = || layer.gop.get(seq).filter(|packet| packet.source.id == source);
+        layer.ring.get(source, seq).or_else(cached)
+    }
+
+    /// What came since the last key frame of a layer.
+    pub(super) fn gop(&self, layer: u8) -> Option<&Gop> {
+        self.layers.get(usize::from(layer)).map(|layer| &layer.gop)
+    }
+
+    /// Keeps a packet for those who come later, but for those who are here it is none. Says which bound was passed.
+    pub(super) fn keep(&mut self, packet: &Arc<Packet>, bounds: &Bounds) -> Option<Passed> {
+        if packet.source.kind != Kind::Video {
+            return None;
+        }
+        self.layer(packet.source.layer, Kind::Video).gop.insert(packet, bounds)
+    }
+
+    /// Forgets what was kept for those who come later.
+    pub(super) fn forget_gops(&mut self) {
+        for layer in &mut self.layers {
+            layer.gop.clear();
+        }
     }
 
     /// A source's clock was told.
@@ -81,11 +106,15 @@ impl Track {
 
     /// Takes in a packet; `false` when it was here before.
     pub(super) fn take(&mut self, packet: &Arc<Packet>) -> bool {
-        let (source, at) = (&packet.source, usize::from(packet.source.layer));
-        while self.layers.len() <= at {
-            self.layers.push(Layer::new(source.kind));
+        self.layer(packet.source.layer, packet.source.kind).take(packet)
+    }
+
+    /// The state of a layer; a new one when nothing was known of it.
+    fn layer(&mut self, at: u8, kind: Kind) -> &mut Layer {
+        while self.layers.len() <= usize::from(at) {
+            self.layers.push(Layer::new(kind));
         }
-        self.layers[at].take(packet)
+        &mut self.layers[usize::from(at)]
     }
 
     /// Another presenter: its layers mean something else.
@@ -97,6 +126,7 @@ impl Track {
             layer.meter = Meter::default();
             layer.asked = None;
             layer.sizes = picture::Sizes::default();
+            layer.gop.clear();
         }
     }
 
@@ -161,10 +191,7 @@ impl Track {
     /// unless a key frame has come since.
     pub(super) fn ask_for_keyframe(&mut self, layer: u8, now: Instant) -> bool {
         // Viewers want none but the first, or one that was seen.
-        while self.layers.len() <= usize::from(layer) {
-            self.layers.push(Layer::new(Kind::Video));
-        }
-        let layer = &mut self.layers[usize::from(layer)];
+        let layer = self.layer(layer, Kind::Video);
         let is_repeat = layer.asked.is_some_and(|at| now.saturating_duration_since(at) < ASK_INTERVAL);
         if !is_repeat {
             layer.asked = Some(now);
@@ -178,6 +205,7 @@ impl Layer {
         let len = if kind == Kind::Video { VIDEO_RING } else { AUDIO_RING };
         Self {
             ring: Ring::new(len),
+            gop: Gop::default(),
             source: None,
             sync: None,
             newest: None,

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::egress::Egress;
+use super::egress::{Egress, Next};
+use super::gop::Gop;
 use super::layer::{LayerChoice, Playing};
 use super::outbox::{Outbox, Run};
 use super::packet::Packet;
@@ -91,11 +92,55 @@ impl Viewer {
             video.pad(seq as u16, packet, &mut self.sealer, run, out, self.path);
         }
         run.flush(out, self.path);
+        self.count(delivered, now);
+        delivered
+    }
+
+    /// Sends of the cache what is due to a viewer that catches up: packets below number `limit`, `most` of them at most.
+    pub fn catch_up(
+        &mut self,
+        gop: &Gop,
+        limit: u64,
+        most: u64,
+        run: &mut Run,
+        out: &mut impl Outbox,
+        now: Instant,
+    ) -> (Delivered, Caught) {
+        let mut delivered = Delivered::default();
+        let Some(video) = &mut self.video else {
+            return (delivered, Caught::Up);
+        };
+        if let Some(bandwidth) = &mut video.bandwidth {
+            bandwidth.turn(now);
+        }
+        let caught = loop {
+            if delivered.packets >= most || out.is_full() {
+                break Caught::Some;
+            }
+            let packet = match video.next_cached(gop, limit, now) {
+                Next::Packet(packet) => packet,
+                Next::Wait => break Caught::Enough,
+                Next::Live => break Caught::Up,
+                Next::Cut => break Caught::Nothing,
+            };
+            let Some(place) = video.place_cached(packet) else {
+                continue;
+            };
+            video.send(packet, place, &mut self.sealer, run, out, self.path);
+            delivered.packets += 1;
+            delivered.bytes += packet.payload.len() as u64;
+        };
+        run.flush(out, self.path);
+        self.count(delivered, now);
+        (delivered, caught)
+    }
+
+    /// Remembers what was sent for the first time.
+    fn count(&mut self, delivered: Delivered, now: Instant) {
         if delivered.packets > 0 {
             self.first_media.get_or_insert(now);
             self.resend_credit = (self.resend_credit + delivered.bytes / RESEND_SHARE).min(RESEND_BURST);
         }
-        delivered
     }
 
     /// Sends again what the viewer misses of one NACK item, as far as it is still there and affordable. Returns how
@@ -145,6 +190,9 @@ impl Viewer {
         }
         run.flush(out, self.path);
         self.resent += sent;
+        if kind == Kind::Video {
+            egress.missed(sent as u32);
+        }
         sent
     }
 
@@ -162,6 +210,19 @@ pub struct Delivered {
     pub packets: u64,
     /// Payload bytes.
     pub bytes: u64,
+}
+
+/// How far a viewer is that catches up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caught {
+    /// More is due now.
+    Some,
+    /// More is due later.
+    Enough,
+    /// It gets what comes now.
+    Up,
+    /// It needs a key frame.
+    Nothing,
 }
 
 /// Resends are at most a quarter of what is sent.

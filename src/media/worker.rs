@@ -9,9 +9,11 @@ use bytes::BytesMut;
 use slab::Slab;
 
 use super::clock::WallClock;
+use super::gop::Bounds;
 use super::lobby::Lobby;
 use super::mail::{Datagram, Mail};
 use super::outbox::{Outbox, Run};
+use super::packet::Packet;
 use super::session::{Half, Session};
 use super::stream::Stream;
 use super::{CloseReason, Notice, SessionId, StreamId, Summary, WorkerId};
@@ -22,6 +24,7 @@ use crate::peer::ice::Path;
 use crate::wire::Protocol;
 use crate::wire::sdp::Section;
 
+mod catch_up;
 mod close;
 mod feedback;
 mod layers;
@@ -37,6 +40,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Wall time.
     pub clock: WallClock,
+    /// How much is kept of each layer for viewers who come later.
+    pub gop: Bounds,
 }
 
 /// One worker.
@@ -59,6 +64,8 @@ pub struct Worker {
     agreed: VecDeque<Arc<Section>>,
     /// Streams with packets to send, the next one first.
     busy: VecDeque<usize>,
+    /// Viewers who catch up.
+    catching: catch_up::Queue,
     /// What this turn has sent.
     departures: Vec<media::Departure>,
     run: Run,
@@ -107,6 +114,7 @@ impl Worker {
             handshakes: VecDeque::new(),
             agreed: VecDeque::new(),
             busy: VecDeque::new(),
+            catching: catch_up::Queue::new(now),
             departures: Vec::new(),
             run: Run::default(),
             scratch: Vec::new(),
@@ -170,6 +178,8 @@ impl Worker {
                     self.streams[*key].tracks[kind as usize].set_sync(layer, source, sync);
                 }
             }
+            Mail::CacheWanted { stream, worker } => self.send_cache(stream, worker),
+            Mail::Cached { stream, packets } => self.take_cache(stream, &packets, now),
             Mail::KeyframeWanted { stream, layer } => self.want_keyframe_here(stream, layer, now),
         }
     }
@@ -178,6 +188,7 @@ impl Worker {
     pub fn turn(&mut self, now: Instant, out: &mut impl Outbox) -> bool {
         self.departures.clear();
         self.deliver(now, out);
+        self.serve_catching(now, out);
         self.has_work()
     }
 
@@ -207,6 +218,7 @@ impl Worker {
             }
         }
         self.close_bursts(now);
+        self.catching.handle_timeout(now);
         if self.sweep_at <= now {
             self.sweep_at = now + SWEEP_INTERVAL;
             self.sweep(now, out);
@@ -221,7 +233,7 @@ impl Worker {
     pub fn next_timeout(&self) -> Instant {
         let timer = self.timers.first().map(|(at, _)| *at);
         let bursts = self.streams.iter().filter_map(|(_, s)| s.next_timeout());
-        bursts.chain(timer).fold(self.sweep_at, Instant::min)
+        bursts.chain(timer).chain(self.catching.next_timeout()).fold(self.sweep_at, Instant::min)
     }
 
     /// Work on a session's state panicked: that session ends, the others go on.
@@ -242,7 +254,7 @@ impl Worker {
 
     /// There is more to do at once.
     pub fn has_work(&self) -> bool {
-        self.has_handshakes() || !self.busy.is_empty()
+        self.has_handshakes() || !self.busy.is_empty() || self.catching.has_more()
     }
 
     /// Handshake datagrams wait for their turn.

@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 use crate::media::clock::WallClock;
+use crate::media::gop::Bounds;
 use crate::media::lobby::Lobby;
 use crate::media::worker::Shared;
 use crate::media::{Notice, WorkerId};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub workers: Option<NonZeroUsize>,
     /// Most sessions at once, presenters and viewers.
     pub max_sessions: usize,
+    /// How much is kept of each layer for viewers who come later.
+    pub gop: Bounds,
 }
 
 /// The running media plane.
@@ -59,6 +62,7 @@ pub fn start(settings: &Settings, metrics: &Metrics, notices: mpsc::Sender<Notic
         lobby: Lobby::new(settings.max_sessions),
         identity: Identity::generate().map_err(io::Error::other)?,
         clock: WallClock::new(now, since_epoch),
+        gop: settings.gop,
     });
     let counters: Vec<_> = (0..workers).map(|_| Arc::new(WorkerCounters::default())).collect();
     metrics.show_media(counters.clone()).map_err(io::Error::other)?;

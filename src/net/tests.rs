@@ -7,6 +7,7 @@ use std::time::Duration;
 use quinn_udp::RecvMeta;
 
 use super::*;
+use crate::media::gop::Bounds;
 use crate::media::{CloseReason, Role, Route, SessionId, SessionSpec, StreamId};
 use crate::peer::dtls::{Handshake, Progress};
 use crate::wire::Protocol;
@@ -17,7 +18,7 @@ const OFFER: &str = include_str!("../../tests/fixtures/offers/chromium-156-play.
 
 fn settings(port: u16) -> Settings {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    Settings { listen, workers: NonZeroUsize::new(2), max_sessions: 100 }
+    Settings { listen, workers: NonZeroUsize::new(2), max_sessions: 100, gop: Bounds::default() }
 }
 
 fn credentials(whose: &str, n: u128) -> IceCredentials {

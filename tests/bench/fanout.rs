@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tribune::media::egress::Egress;
+use tribune::media::gop::Bounds;
 use tribune::media::outbox::Run;
 use tribune::media::stream::Stream;
 use tribune::media::viewer::Viewer;
@@ -17,7 +18,7 @@ use crate::ground::{self, Mix, Sender, Sink, median};
 /// CPU nanoseconds per packet and viewer.
 pub(crate) fn per_packet(mix: &Mix, viewers: usize) -> f64 {
     let sink = Sink::new(viewers);
-    let mut stream = Stream::new(Route::new(StreamId(1)));
+    let mut stream = Stream::new(Route::new(StreamId(1)), Bounds::default());
     for v in 0..viewers {
         stream.add_viewer(viewer(v, Path { remote: sink.address(v), local: None }));
     }

@@ -3,7 +3,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::*;
-use crate::media::packet::Source;
+use crate::media::packet::{Padding, Source};
 use crate::wire::sdp::{Codec, Feedback, Format, Kind};
 
 const BOUNDS: Bounds = Bounds { bytes: 1000, packets: 20, age: Duration::from_secs(10) };
@@ -24,7 +24,7 @@ impl Presenter {
             rtx: None,
             feedback: Feedback::default(),
         };
-        let source = Source { id, presentation: 1, kind: Kind::Video, layer: 0, format };
+        let source = Source { id, presentation: 1, kind: Kind::Video, layer: 0, rid: None, format };
         Self { source: Arc::new(source), started: Instant::now() }
     }
 
@@ -41,14 +41,17 @@ impl Presenter {
             marker: true,
             keyframe,
             received_at: self.started + Duration::from_millis(100 * picture),
+            captured: None,
+            descriptor: None,
             orientation: None,
+            padding: Padding::default(),
             payload: Bytes::from(vec![0; bytes]),
         })
     }
 }
 
 fn numbers(gop: &Gop) -> Vec<u64> {
-    gop.slots.iter().flatten().map(|p| p.seq).collect()
+    gop.packets().map(|p| p.seq).collect()
 }
 
 #[test]
@@ -108,6 +111,44 @@ fn a_late_packet_fills_its_hole_once() {
 }
 
 #[test]
+fn parameter_sets_that_come_late_go_in_front() {
+    let (presenter, mut gop) = (Presenter::new(1), Gop::default());
+
+    for seq in [7, 8, 5, 6] {
+        gop.insert(&presenter.at(seq, 9, seq != 6 && seq != 8, 10), &BOUNDS);
+    }
+
+    assert_eq!(numbers(&gop), [5, 6, 7, 8]);
+    assert_eq!(gop.get(6).map(|p| p.seq), Some(6));
+}
+
+#[test]
+fn a_key_frame_with_a_hole_is_not_whole() {
+    let (presenter, mut gop) = (Presenter::new(1), Gop::default());
+    let packet = |seq, marker| {
+        let packet = Arc::into_inner(presenter.at(seq, 9, seq == 5, 10)).expect("one owner");
+        Arc::new(Packet { marker, ..packet })
+    };
+
+    gop.insert(&packet(5, false), &BOUNDS);
+    assert!(!gop.is_whole(), "its end is missing");
+    gop.insert(&packet(7, true), &BOUNDS);
+    assert!(!gop.is_whole(), "its middle is missing");
+    gop.insert(&packet(6, false), &BOUNDS);
+
+    assert!(gop.is_whole());
+}
+
+#[test]
+fn a_cache_without_room_keeps_nothing() {
+    let (presenter, mut gop) = (Presenter::new(1), Gop::default());
+
+    let passed = gop.insert(&presenter.packet(1, true), &Bounds { packets: 0, ..BOUNDS });
+
+    assert!(passed.is_none() && gop.start().is_none());
+}
+
+#[test]
 fn another_source_begins_anew() {
     let (before, after, mut gop) = (Presenter::new(1), Presenter::new(2), Gop::default());
     gop.insert(&before.packet(1, true), &BOUNDS);
@@ -128,11 +169,11 @@ fn past_a_bound_nothing_is_kept_until_the_next_key_frame() {
         vec![presenter.at(0, 0, true, 10), presenter.at(1, 101, false, 10)],
         vec![presenter.packet(0, true), presenter.at(u64::MAX / 2, 1, false, 10)],
     ];
-    for packets in over {
+    let why = [Passed::Bytes, Passed::Packets, Passed::Age, Passed::Packets];
+    for (packets, why) in over.into_iter().zip(why) {
         let mut gop = Gop::default();
-        for packet in &packets {
-            gop.insert(packet, &BOUNDS);
-        }
+        let passed: Vec<_> = packets.iter().filter_map(|packet| gop.insert(packet, &BOUNDS)).collect();
+        assert_eq!(passed, [why]);
         assert!(gop.start().is_none() && gop.bytes() == 0);
 
         gop.insert(&presenter.packet(2000, false), &BOUNDS);

@@ -91,6 +91,7 @@ impl Worker {
                 }
                 if stream.presenter == Some(key) {
                     stream.presenter = None;
+                    stream.forget_cache();
                     // A presenter that took over on another worker has made that one the home.
                     if stream.route.home() == Some(self.id) {
                         stream.route.set_home(None);

@@ -7,7 +7,7 @@ use crate::media::Notice;
 use crate::media::egress::Egress;
 use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
-use crate::media::session::{Half, REPORT_INTERVAL};
+use crate::media::session::{FIRST_REPORT, Half, REPORT_INTERVAL};
 use crate::peer::ice::Path;
 use crate::peer::srtp::SrtpError;
 use crate::wire::rtcp;
@@ -68,6 +68,10 @@ impl Worker {
         let Some(viewer) = stream.viewers.get(at) else {
             return;
         };
+        if viewer.video.as_ref().is_some_and(|video| !video.is_straight()) {
+            // Its pictures are reported on as soon as their timestamps say when they were made.
+            *report_at = now + FIRST_REPORT;
+        }
         let by_report = stream.is_in_sync();
         let clock = &self.shared.clock;
 

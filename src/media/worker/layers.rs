@@ -42,6 +42,7 @@ impl Worker {
         while awaited != 0 {
             let layer = awaited.trailing_zeros() as u8;
             awaited &= awaited - 1;
+            self.catch_up_all(key, layer, now);
             self.want_keyframe(key, layer, now);
         }
     }

@@ -23,7 +23,7 @@ impl Worker {
         if let Some(key) = self.by_stream.get(&route.stream) {
             return *key;
         }
-        let key = self.streams.insert(Stream::new(route.clone()));
+        let key = self.streams.insert(Stream::new(route.clone(), self.shared.gop));
         self.by_stream.insert(route.stream, key);
         key
     }
@@ -219,6 +219,10 @@ impl Worker {
         let at = self.streams[stream].add_viewer(Viewer::new(key, path, sealer, audio, video));
         self.streams[stream].route.set_outpost(self.id, true);
         self.sessions[key].half = Half::Viewer { at, report_at: now + FIRST_REPORT };
+        if self.streams[stream].viewers.len() == 1 {
+            self.want_cache(stream);
+        }
+        self.catch_up(stream, at, now);
         let layer = self.streams[stream].best_layer();
         self.want_keyframe(stream, layer, now);
         Ok(())
@@ -281,6 +285,7 @@ impl Worker {
         for (count, cut) in [(Count::CutLate, &mut stream.shed), (Count::CutFull, &mut stream.missed)] {
             self.counters.add(count, std::mem::take(cut));
         }
+        self.count_given_up(key);
     }
 
     /// What [`Worker::turn`] has sent was in the kernel's hands by then.

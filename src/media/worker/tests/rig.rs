@@ -119,11 +119,17 @@ impl Outbox for Air {
 
 impl Rig {
     pub(super) fn new(workers: usize) -> Self {
+        Self::keeping(workers, Bounds::default())
+    }
+
+    /// Workers that keep so much for viewers who come later.
+    pub(super) fn keeping(workers: usize, gop: Bounds) -> Self {
         let start = Instant::now();
         let shared = Arc::new(Shared {
             lobby: Lobby::new(10_000),
             identity: Identity::generate().expect("a certificate"),
             clock: WallClock::new(start, Duration::from_hours(500_000)),
+            gop,
         });
         let counters: Vec<_> = (0..workers).map(|_| Arc::new(WorkerCounters::default())).collect();
         let make = |at: usize| {
@@ -361,6 +367,7 @@ impl Rig {
             assert_eq!(worker.timers.len(), 0, "timers");
             assert_eq!(worker.handshakes.len(), 0, "handshakes");
             assert_eq!(worker.busy.len(), 0, "busy streams");
+            assert_eq!(worker.catching.next_timeout(), None, "viewers who catch up");
         }
         assert_eq!(self.shared.lobby.traces(), 0, "the lobby");
         for route in self.routes.values() {

@@ -8,7 +8,7 @@ use crate::wire::sdp::Kind;
 
 #[test]
 fn a_viewer_starts_at_a_key_frame() {
-    let mut rig = Rig::new(1);
+    let mut rig = Rig::keeping(1, Bounds { packets: 0, ..Bounds::default() });
     let presenter = rig.present(1, OBS);
     rig.frame(presenter, Kind::Video, true, 4);
 

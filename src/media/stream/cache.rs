@@ -1,0 +1,105 @@
+//! What a stream keeps for viewers who come later, and how they get it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Stream;
+use crate::media::egress::Egress;
+use crate::media::gop::Passed;
+use crate::media::outbox::{Outbox, Run};
+use crate::media::packet::Packet;
+use crate::media::viewer::{Caught, Delivered};
+use crate::wire::sdp::Kind;
+
+impl Stream {
+    /// Keeps packets of the home's cache: they came before this worker had a viewer. In order.
+    pub fn keep(&mut self, packets: &[Arc<Packet>]) {
+        for packet in packets {
+            if self.follow(packet.source.presentation) {
+                self.remember(packet);
+            }
+        }
+    }
+
+    /// What is kept of each layer and nothing will change about any more.
+    pub fn kept(&self) -> impl Iterator<Item = Vec<Arc<Packet>>> {
+        let layers = 0..self.tracks[VIDEO].layers().len() as u8;
+        layers.filter_map(|layer| self.tracks[VIDEO].gop(layer)).filter_map(|gop| {
+            let limit = self.limit(gop.start()?.source.id);
+            Some(gop.packets().take_while(|packet| packet.seq < limit).cloned().collect())
+        })
+    }
+
+    /// The presenter has gone: nobody begins with what it sent.
+    pub fn forget_cache(&mut self) {
+        self.tracks[VIDEO].forget_gops();
+    }
+
+    /// Lets a viewer begin with the last key frame of the layer that it should get, if that is kept. True when it does.
+    pub fn catch_up(&mut self, viewer: usize, now: Instant) -> bool {
+        if self.shed_at.is_some_and(|at| now.saturating_duration_since(at) < RESPITE) {
+            // There are more viewers than can be served as it is.
+            return false;
+        }
+        let Some(video) = self.viewers.get_mut(viewer).and_then(|viewer| viewer.video.as_mut()) else {
+            return false;
+        };
+        self.tracks[VIDEO].gop(video.wanted).is_some_and(|gop| video.catch_up(gop, now))
+    }
+
+    /// Viewers who wait for a key frame of a layer that is kept here, unless it may be on its way to them.
+    pub fn waiting(&self, layer: u8, now: Instant) -> impl Iterator<Item = usize> {
+        let start = self.tracks[VIDEO].gop(layer).and_then(|gop| gop.start());
+        let has_left = |start: &&Arc<Packet>| now.saturating_duration_since(start.received_at) > ON_ITS_WAY;
+        let source = start.filter(has_left).map(|start| &start.source);
+        let waits = move |video: &Egress| source.is_some_and(|source| video.awaits(source));
+        let viewers = self.viewers.iter().enumerate();
+        viewers.filter(move |(_, v)| v.video.as_ref().is_some_and(waits)).map(|(at, _)| at)
+    }
+
+    /// Sends a viewer that catches up what is due to it, at most `most` packets.
+    pub fn serve(
+        &mut self,
+        viewer: usize,
+        most: u64,
+        run: &mut Run,
+        out: &mut impl Outbox,
+        now: Instant,
+    ) -> (Delivered, Caught) {
+        let source = self.viewers.get(viewer).and_then(|v| v.video.as_ref()?.source());
+        let limit = source.map_or(u64::MAX, |source| self.limit(source));
+        let Some((viewer, layer)) =
+            self.viewers.get_mut(viewer).and_then(|v| Some((v.video.as_ref()?.playing()?.0, v))).map(|(l, v)| (v, l))
+        else {
+            return (Delivered::default(), Caught::Up);
+        };
+        match self.tracks[VIDEO].gop(layer) {
+            Some(gop) => viewer.catch_up(gop, limit, most, run, out, now),
+            None => (Delivered::default(), Caught::Up),
+        }
+    }
+
+    /// Keeps a packet for those who come later.
+    pub(super) fn remember(&mut self, packet: &Arc<Packet>) {
+        if let Some(passed) = self.tracks[packet.source.kind as usize].keep(packet, &self.bounds) {
+            self.given_up[passed as usize] += 1;
+        }
+    }
+
+    /// How often caches were given up since this was asked last, by the bound that was passed.
+    pub fn given_up(&mut self) -> [(Passed, u64); 3] {
+        let counts = std::mem::take(&mut self.given_up);
+        [Passed::Bytes, Passed::Packets, Passed::Age].map(|passed| (passed, counts[passed as usize]))
+    }
+
+    /// The least number of a source that waits for the end of its frame: its padding is not settled.
+    fn limit(&self, source: u64) -> u64 {
+        self.bursts.waiting().iter().filter(|p| p.source.id == source).map(|p| p.seq).min().unwrap_or(u64::MAX)
+    }
+}
+
+const VIDEO: usize = Kind::Video as usize;
+/// By then a key frame has reached all viewers, unless they are too many.
+const ON_ITS_WAY: Duration = Duration::from_millis(250);
+/// After viewers had to be cut, nobody is sent more than what comes.
+const RESPITE: Duration = Duration::from_secs(3);
