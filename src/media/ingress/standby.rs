@@ -85,11 +85,6 @@ impl Ingress {
         if packet.source.kind == Kind::Audio {
             return Some(packet);
         }
-        if packet.keyframe && packet.source.layer == 0 {
-            // Nobody needs what was before it.
-            standby.leaving.clear();
-            return Some(packet);
-        }
         if standby.leaving.len() < 2 * MOST_KEPT {
             standby.leaving.push_back(packet);
         }
@@ -152,9 +147,9 @@ impl Standby {
     }
 }
 
-/// Some 400 kB. A group of pictures that is longer is not worth sending to everybody at once.
-const MOST_KEPT: usize = 384;
-/// Packets that leave together, and the pause between them: some 20 Mbit/s.
-const PART: usize = 12;
+/// Some 800 kB. A group of pictures that is longer is not worth sending to everybody at once.
+const MOST_KEPT: usize = 768;
+/// Packets that leave together, and the pause between them: some 30 Mbit/s.
+const PART: usize = 16;
 /// See `PART`.
 const PAUSE: Duration = Duration::from_millis(5);
