@@ -46,7 +46,7 @@ const CASES = {
   tools: { module: '../clients/tools.mjs', seconds: 120, needs: ['chromium', 'ffmpeg'] },
   'join-storm': { module: '../clients/load.mjs', options: { shape: 'storm' }, seconds: 60, needs: ['ffmpeg'] },
   returns: { module: '../clients/returns.mjs', options: { shape: 'many' }, seconds: 75, needs: [] },
-  'returns-picture': { module: '../clients/returns.mjs', options: { shape: 'picture' }, seconds: 60, needs: ['chromium', 'ffmpeg'] },
+  'returns-picture': { module: '../clients/returns.mjs', options: { shape: 'picture' }, seconds: 75, needs: ['chromium', 'ffmpeg'] },
   backup: { module: '../clients/returns.mjs', options: { shape: 'backup' }, seconds: 60, needs: ['ffmpeg'] },
   churn: { module: '../clients/load.mjs', options: { shape: 'churn' }, seconds: 150, needs: ['ffmpeg'] },
 };
