@@ -58,7 +58,7 @@ pub struct Worker {
     timers: BTreeSet<(Instant, usize)>,
     sweep_at: Instant,
     forget_at: Instant,
-    /// DTLS datagrams: up to 0.3 ms of work each, so one after each turn.
+    /// DTLS datagrams: up to 0.3 ms of work each, so a few after each turn.
     handshakes: VecDeque<(usize, SessionId, Datagram)>,
     /// What viewers agreed on lately: the next one with the same browser agrees on the same.
     agreed: VecDeque<Arc<Section>>,
