@@ -144,6 +144,7 @@ impl Report {
             "connected_ms": Distribution::of(&self.tally.connected).json(),
             "first_packet_ms": Distribution::of(&self.tally.first_packet).json(),
             "first_keyframe_ms": Distribution::of(&self.tally.first_keyframe).json(),
+            "pictures": self.tally.first_picture.len(),
             "first_picture_ms": Distribution::of(&self.tally.first_picture).json(),
             "viewers_sampled": self.tally.listened,
             "aes_gcm": self.tally.gcm,
@@ -368,6 +369,7 @@ mod tests {
         assert_eq!(json["packets_overflowed"], json!(2));
         assert_eq!((&json["packets_per_second"], &json["megabits_per_second"]), (&json!(25.0), &json!(2.0)));
         assert_eq!(json["joins_per_second"], json!(1.0));
+        assert_eq!(json["pictures"], json!(2));
         assert!(report.table().contains("2 × HTTP 503"));
     }
 }
