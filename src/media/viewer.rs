@@ -25,6 +25,8 @@ pub struct Viewer {
     pub video: Option<Egress>,
     /// When the first media packet was sent.
     pub first_media: Option<Instant>,
+    /// How often it began once more with the last key frame, because the first one did not reach it.
+    pub beginnings: u8,
     /// Packets sent again.
     pub resent: u64,
     /// Which layers it wishes.
@@ -49,6 +51,7 @@ impl Viewer {
             audio,
             video,
             first_media: None,
+            beginnings: 0,
             resent: 0,
             choice: LayerChoice::Automatic,
             has_chosen: false,

@@ -215,6 +215,14 @@ impl Egress {
         true
     }
 
+    /// What it began with has not come: it may begin with the same key frame.
+    pub fn forget_beginning(&mut self) {
+        self.cut();
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.key.1 = u64::MAX;
+        }
+    }
+
     /// Gets pictures from the cache, not as they come.
     pub fn is_catching_up(&self) -> bool {
         self.catch_up.as_ref().is_some_and(|catch_up| catch_up.reading.is_some())

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::Stream;
 use crate::media::egress::Egress;
-use crate::media::gop::Passed;
+use crate::media::gop::{Gop, Passed};
 use crate::media::outbox::{Outbox, Run};
 use crate::media::packet::Packet;
-use crate::media::viewer::{Caught, Delivered};
+use crate::media::viewer::{Caught, Delivered, Viewer};
 use crate::wire::sdp::Kind;
 
 impl Stream {
@@ -45,6 +45,25 @@ impl Stream {
             return false;
         };
         self.tracks[VIDEO].gop(video.wanted).is_some_and(|gop| video.catch_up(gop, now))
+    }
+
+    /// A viewer that has only just come says that it has nothing to show: the key frame it began with was sent before it
+    /// could listen (Firefox drops packets that come right behind the handshake). It may begin with it once more. True
+    /// when it does.
+    pub fn begin_again(&mut self, viewer: usize, now: Instant) -> bool {
+        let Some(Viewer { first_media: Some(first), beginnings, video: Some(video), .. }) =
+            self.viewers.get_mut(viewer)
+        else {
+            return false;
+        };
+        let since = now.saturating_duration_since(*first);
+        let may = (FIRST_WORD..BEGINNING).contains(&since) && *beginnings < MOST_BEGINNINGS;
+        if !may || !self.tracks[VIDEO].gop(video.wanted).is_some_and(Gop::is_whole) {
+            return false;
+        }
+        *beginnings += 1;
+        video.forget_beginning();
+        self.catch_up(viewer, now)
     }
 
     /// Viewers who wait for a key frame of a layer that is kept here, unless it may be on its way to them.
@@ -103,3 +122,9 @@ const VIDEO: usize = Kind::Video as usize;
 const ON_ITS_WAY: Duration = Duration::from_millis(250);
 /// After viewers had to be cut, nobody is sent more than what comes.
 const RESPITE: Duration = Duration::from_secs(3);
+/// What a viewer says sooner after its first packet it said before that.
+const FIRST_WORD: Duration = Duration::from_millis(100);
+/// Who is there for longer has lost something on the way, and is not to lose more by getting more.
+const BEGINNING: Duration = Duration::from_secs(5);
+/// Each is as much as a whole group of pictures.
+const MOST_BEGINNINGS: u8 = 2;

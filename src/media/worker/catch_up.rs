@@ -81,6 +81,20 @@ impl Worker {
         }
     }
 
+    /// Lets a viewer that has just come begin once more, when the first key frame did not reach it.
+    pub(super) fn begin_again(&mut self, stream: usize, viewer: usize, now: Instant) {
+        let stream = &mut self.streams[stream];
+        if stream.begin_again(viewer, now)
+            && let Some(viewer) = stream.viewers.get(viewer)
+        {
+            self.counters.add(Count::CatchUpBegun, 1);
+            // It may be in the middle of its first beginning.
+            if !self.catching.sessions.contains(&viewer.session) {
+                self.catching.admit(viewer.session, now);
+            }
+        }
+    }
+
     /// All viewers who wait for a key frame of this layer begin with the last one, if it is here.
     pub(super) fn catch_up_all(&mut self, stream: usize, layer: u8, now: Instant) {
         let waiting: Vec<usize> = self.streams[stream].waiting(layer, now).collect();

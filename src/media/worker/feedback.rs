@@ -218,6 +218,7 @@ impl Worker {
         if let Some(layer) = wants_keyframe {
             self.counters.add(Count::KeyframesWanted, 1);
             self.want_keyframe(stream_key, layer, now);
+            self.begin_again(stream_key, at, now);
         }
     }
 

@@ -88,6 +88,44 @@ fn pictures_of_the_past_come_when_their_timestamps_say() {
 }
 
 #[test]
+fn a_viewer_that_could_not_listen_yet_begins_once_more() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let mut all = play(&mut rig, presenter, true, 100, 3);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    all.extend(play(&mut rig, presenter, false, 5, 3));
+    let before = video(&rig, viewer).len();
+
+    let ssrc = rig.clients[viewer].video().ssrc;
+    rig.rtcp(viewer, |out| rtcp::write_pli(out, 1, ssrc));
+    all.extend(play(&mut rig, presenter, false, 75, 3));
+
+    let seen = video(&rig, viewer);
+    assert_continuous(&seen);
+    assert_eq!(tags(&seen[before..]), all, "all since the key frame, once more");
+    let last = &seen[seen.len() - 1];
+    assert!(last.at <= rig.now, "and then what comes");
+    rig.finish();
+}
+
+#[test]
+fn nobody_begins_for_ever() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    play(&mut rig, presenter, true, 50, 3);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let ssrc = rig.clients[viewer].video().ssrc;
+
+    for _ in 0..100 {
+        rig.rtcp(viewer, |out| rtcp::write_pli(out, 1, ssrc));
+        play(&mut rig, presenter, false, 1, 3);
+    }
+
+    assert_eq!(rig.count(Count::CatchUpBegun), 3);
+    rig.finish();
+}
+
+#[test]
 fn a_stretch_is_never_a_burst() {
     let mut rig = Rig::new(1);
     let presenter = rig.present(1, OBS);
