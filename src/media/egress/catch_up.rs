@@ -5,6 +5,20 @@
 //! of more pictures a second that arrive just in time: it neither plays the past at its old pace nor takes what is sent
 //! late for a slow network. From the bend on, where the stretch meets what comes now, they are those of everybody. The
 //! numbering needs nothing of the kind: it runs on as the source's does.
+//!
+//! Measured with Chromium 156 at ages of 0–10 s (twelve viewers of one stream of VP8, 640×360, 30 pictures a second, the
+//! stretch sent within a second, timestamps drawn together K times): how far the last of them was behind those who were
+//! there before, how much its jitter buffer held on average, and freezes of all.
+//!
+//! | K | after 1 s | after 2 s | after 4 s | jitter buffer | freezes |
+//! |---|---|---|---|---|---|
+//! | 4 | 133 ms | 100 ms | 67 ms | 6–78 ms | 1 |
+//! | as fast as it is sent, 2–10 | 167 ms | 67 ms | 0 ms | 7–45 ms | 0 |
+//! | 50 | 700 ms | 767 ms | 2033 ms | 13–268 ms | 13 |
+//! | 1000: all of it is now | 300 ms | over 1 s | 1167 ms | 181–753 ms | 14 |
+//!
+//! Timestamps that lie closer than the packets come look like a network that grows slower and slower: the player begins to
+//! buffer against it, and stays so. No playout-delay extension is needed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
