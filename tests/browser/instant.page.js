@@ -112,7 +112,6 @@ window.instant = (() => {
   function follow(viewer) {
     const pen = Object.assign(document.createElement('canvas'), { width: BITS, height: 1 }).getContext('2d', { willReadFrequently: true });
     const look = (now, { presentedFrames }) => {
-      viewer.first ??= performance.now();
       viewer.presented = presentedFrames;
       const scale = viewer.video.videoWidth / WIDTH;
       pen.drawImage(viewer.video, 0, 0, BITS * BLOCK * scale, BLOCK * scale, 0, 0, BITS, 1);
@@ -123,7 +122,11 @@ window.instant = (() => {
         if (light > 128) read |= 1 << bit;
         clear &&= Math.abs(light - 128) > 48;
       }
-      if (clear) viewer.shown.push([performance.now(), read]);
+      // Firefox calls for a black picture too, before there is any: that would be number 0.
+      if (clear && read > 0) {
+        viewer.first ??= performance.now();
+        viewer.shown.push([performance.now(), read]);
+      }
       if (!viewer.over) viewer.video.requestVideoFrameCallback(look);
     };
     viewer.video.requestVideoFrameCallback(look);

@@ -100,7 +100,7 @@ function noteTimes(test, counted) {
 }
 
 /** Runs the binary's own viewers; ends with the case. Their exit code is judged by the facts that they print. */
-async function viewers(test, server, words) {
+export async function viewers(test, server, words) {
   const log = fs.openSync(test.file('load.log'), 'a');
   const child = spawn(BINARY, ['load', '--whep', server.whep('talk'), '--json', ...words.map(String)], { stdio: ['ignore', 'pipe', log] });
   fs.closeSync(log);
