@@ -250,7 +250,7 @@ impl Default for Streams {
             grace: Span(std::time::Duration::from_mins(1)),
             slate: Slate::default(),
             provisioned_only: false,
-            whole_offers: false,
+            whole_offers: true,
         }
     }
 }

@@ -236,7 +236,8 @@ impl Control {
     pub fn present(self: &Arc<Self>, stream: &StreamName, who: &Identity, offer: &str) -> Result<Opened, OpenError> {
         let offer = Offer::parse(offer)?;
         if let Some(section) = offer.foreign_section().filter(|_| self.policies.whole_offers) {
-            return Err(Refusal::Unsupported(format!("{section} is neither audio nor video")).into());
+            let why = format!("{section} is neither audio nor video (streams.whole_offers = false takes the rest)");
+            return Err(Refusal::Unsupported(why).into());
         }
         self.seat(stream, who, |local| answer_presenter(&offer, local))
     }

@@ -131,7 +131,7 @@ impl Default for StreamPolicy {
 }
 
 /// How all streams are run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policies {
     /// For streams that are not named below.
     pub default: StreamPolicy,
@@ -141,6 +141,13 @@ pub struct Policies {
     pub provisioned_only: bool,
     /// A presenter's offer is taken as a whole or not at all, data channels included (RFC 9725 §4.4.3).
     pub whole_offers: bool,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        let (default, named) = (StreamPolicy::default(), BTreeMap::new());
+        Self { default, named, provisioned_only: false, whole_offers: true }
+    }
 }
 
 impl Policies {
