@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(other, row.checked.is_some(), "{}", row.id);
         }
 
-        assert!(table.find("RTP-09").unwrap().is_from_memory());
+        assert!(table.find("RTP-07").unwrap().is_from_memory());
         assert!(!table.find("ICE-01").unwrap().is_from_memory());
         assert!(!table.find("W-4.2-01").unwrap().is_from_memory());
     }
