@@ -115,6 +115,8 @@ pub(crate) enum Phase {
     Live,
     /// The check brings its own presenter.
     Own,
+    /// About the run as a whole.
+    Last,
 }
 
 /// One check of one clause.
@@ -123,10 +125,10 @@ pub(crate) struct Case {
     pub(crate) id: &'static str,
     /// The endpoints that it is run on, each on its own.
     pub(crate) sides: &'static [Side],
-    /// When it runs on [`Side::Whep`]; checks of [`Side::Whip`] run in [`Phase::Idle`] unless they are [`Phase::Own`].
+    /// When it runs on [`Side::Whep`]; on [`Side::Whip`] nobody presents meanwhile, so [`Phase::Live`] is [`Phase::Idle`].
     pub(crate) phase: Phase,
-    /// True when it mostly waits and disturbs nobody: it runs beside the other checks of its phase.
-    pub(crate) beside: bool,
+    /// True when it mostly waits and disturbs nobody.
+    beside: bool,
     check: Box<dyn Check>,
 }
 
@@ -159,7 +161,7 @@ impl Case {
         self
     }
 
-    /// The same check beside the others, because it mostly waits.
+    /// The same check beside the others, because it mostly waits and disturbs nobody.
     #[must_use]
     pub(crate) fn beside(mut self) -> Self {
         self.beside = true;
@@ -172,6 +174,12 @@ impl Case {
             (Side::Whip, Phase::Live) => Phase::Idle,
             (_, phase) => phase,
         }
+    }
+
+    /// True when it runs beside others on that side. Presenters have their stream for themselves, so while nobody presents
+    /// nothing does.
+    pub(crate) fn waits_on(&self, side: Side) -> bool {
+        self.beside && matches!(self.phase_on(side), Phase::Live | Phase::Own)
     }
 
     /// Runs the check; what ended it early becomes an outcome.

@@ -21,6 +21,13 @@ pub(crate) struct Cli {
     /// WHEP endpoint of the same stream, e.g. http://127.0.0.1:8080/whep/room
     #[arg(long, value_name = "URL")]
     pub(crate) whep: Option<String>,
+    /// WHIP endpoint of a second stream on the same server: then what needs the seat of a presenter runs there, beside
+    /// the rest. Its tokens, when others: $CONFORMANCE_SECOND_TOKEN, …_SECOND_WATCH_TOKEN and …_SECOND_OTHER_TOKEN
+    #[arg(long, value_name = "URL", requires = "second_whep")]
+    pub(crate) second_whip: Option<String>,
+    /// WHEP endpoint of the second stream
+    #[arg(long, value_name = "URL", requires_all = ["second_whip", "whip", "whep"])]
+    pub(crate) second_whep: Option<String>,
     /// Bearer token that may publish (and watch, unless --watch-token is given) [default: $CONFORMANCE_TOKEN]
     #[arg(long, value_name = "T")]
     pub(crate) token: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use str0m::media::MediaKind;
@@ -65,9 +66,9 @@ pub(crate) struct Context {
     made: RefCell<Vec<Made>>,
     next_post: [Cell<Option<Instant>>; 2],
     /// Status codes of every POST so far, for clauses about all of them.
-    pub(crate) post_codes: RefCell<Vec<(Side, u16)>>,
+    pub(crate) post_codes: Rc<RefCell<Vec<(Side, u16)>>>,
     /// POSTs that were sent elsewhere or put off (3xx, 429, 503), for clauses about those; bounded.
-    pub(crate) diverted: RefCell<Vec<(Side, Exchange)>>,
+    pub(crate) diverted: Rc<RefCell<Vec<(Side, Exchange)>>>,
 }
 
 /// A session that must not outlive the run.
@@ -111,9 +112,15 @@ impl Context {
             layers: OnceCell::new(),
             made: RefCell::default(),
             next_post: [const { Cell::new(None) }; 2],
-            post_codes: RefCell::default(),
-            diverted: RefCell::default(),
+            post_codes: Rc::default(),
+            diverted: Rc::default(),
         }
+    }
+
+    /// A context for another stream of the same server; what is remembered of all POSTs is one thing.
+    pub(crate) fn second(&self, target: Target) -> Self {
+        let (post_codes, diverted) = (self.post_codes.clone(), self.diverted.clone());
+        Self { post_codes, diverted, ..Self::new(target, self.http.clone()) }
     }
 
     /// The endpoint of that side.

@@ -76,8 +76,9 @@ fn start(cli: &Cli) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     if cli.self_test {
-        let (target, http) = aim(cli)?;
-        let work = async { mutants::self_test(&target, &http, &cli.only, cli.quiet).await };
+        let aim = aim(cli)?;
+        let second = aim.second.as_ref();
+        let work = async { mutants::self_test(&aim.target, second, &aim.http, &cli.only, cli.quiet).await };
         let result = runtime()?.block_on(work)?;
         print(&result.markdown())?;
         return Ok(if result.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -90,12 +91,23 @@ fn start(cli: &Cli) -> Result<ExitCode, String> {
     Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The target that the command line names, and a client for it.
-fn aim(cli: &Cli) -> Result<(Target, Http), String> {
+/// What the command line aims at.
+struct Aim {
+    /// The server under test.
+    target: Target,
+    /// A second stream there.
+    second: Option<Target>,
+    /// A client for both.
+    http: Http,
+}
+
+/// Reads the targets from the command line and the environment.
+fn aim(cli: &Cli) -> Result<Aim, String> {
     let parse = |flag: &str, url: &Option<String>| {
         url.as_deref().map(|u| Url::parse(u).map_err(|e| format!("--{flag} {e}"))).transpose()
     };
     let (whip, whep) = (parse("whip", &cli.whip)?, parse("whep", &cli.whep)?);
+    let (second_whip, second_whep) = (parse("second-whip", &cli.second_whip)?, parse("second-whep", &cli.second_whep)?);
     if whip.is_none() && whep.is_none() {
         return Err("give --whip URL, --whep URL or both (see --help)".into());
     }
@@ -114,7 +126,15 @@ fn aim(cli: &Cli) -> Result<(Target, Http), String> {
         abuse: cli.abuse,
         strict: cli.strict,
     };
-    Ok((target, Http::new(tls::config(cli.ca.as_deref(), cli.insecure)?)))
+    let second = second_whip.map(|whip| Target {
+        whip: Some(whip),
+        whep: second_whep,
+        token: environment("CONFORMANCE_SECOND_TOKEN").or_else(|| target.token.clone()),
+        watch_token: environment("CONFORMANCE_SECOND_WATCH_TOKEN").or_else(|| target.watch_token.clone()),
+        other_token: environment("CONFORMANCE_SECOND_OTHER_TOKEN").or_else(|| target.other_token.clone()),
+        ..target.clone()
+    });
+    Ok(Aim { target, second, http: Http::new(tls::config(cli.ca.as_deref(), cli.insecure)?) })
 }
 
 /// Two threads: one for the checks, one for their peers.
@@ -125,23 +145,29 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 
 /// Runs the checks. Whatever ends the run, no session is left behind.
 fn judge(cli: &Cli, table: &Table) -> Result<Option<Report>, String> {
-    let (target, http) = aim(cli)?;
+    let aim = aim(cli)?;
     let cases = selected(all(), table, cli.level, &cli.only)?;
-    let context = Context::new(target, http);
+    let context = Context::new(aim.target, aim.http);
+    let second = aim.second.map(|target| context.second(target));
     let progress = if cli.quiet { Progress::Silent } else { Progress::Stderr };
     let deadline = Instant::now() + Duration::from_secs(cli.deadline);
     runtime()?.block_on(async {
         let work = async {
             match cli.level {
                 Level::Interop if cli.only.is_empty() => Box::pin(interop::run(&context, progress, deadline)).await,
-                _ => Box::pin(run(&context, table, &cases, progress, deadline)).await,
+                _ => Box::pin(run(&context, second.as_ref(), table, &cases, progress, deadline)).await,
             }
         };
         tokio::select! {
             report = work => report.map(Some),
             () = interrupted() => {
+                let clean_up = async {
+                    for context in [Some(&context), second.as_ref()].into_iter().flatten() {
+                        context.clean_up().await;
+                    }
+                };
                 // A target that hangs must not keep the terminal.
-                let _whatever_is_left = tokio::time::timeout(Duration::from_secs(10), context.clean_up()).await;
+                let _whatever_is_left = tokio::time::timeout(Duration::from_secs(10), clean_up).await;
                 Ok(None)
             }
         }

@@ -3,7 +3,11 @@
 //! clause of its group may.
 
 mod answers;
+mod counter;
+mod events;
+mod explained;
 mod fragments;
+mod links;
 mod media;
 mod proxy;
 mod relay;
@@ -23,6 +27,7 @@ use crate::cli::Side;
 use crate::client::{Context, Target};
 use crate::http::Http;
 use crate::run::present;
+use explained::explained;
 use proxy::{Ask, Proxy, Reply};
 use relay::{Fate, Passing};
 
@@ -63,6 +68,8 @@ enum How {
     Forge(fn(&Ask) -> Option<Reply>),
     /// Answers are altered.
     Reply(fn(&Ask, &mut Reply)),
+    /// The blocks of event streams are altered, or left out.
+    Events(fn(&str) -> Option<String>),
     /// Datagrams are altered.
     Wire(fn(&mut Passing) -> Fate),
 }
@@ -81,6 +88,8 @@ enum When {
     Live,
     /// The same one after another, since key frames that others ask for would hide what is not heard.
     Quiet,
+    /// The same as the first, for clauses that wait for half a minute.
+    Waiting,
     /// A viewer's clauses while nobody presents.
     Idle,
     /// A presenter's clauses.
@@ -93,7 +102,7 @@ impl When {
     /// The endpoint that is judged.
     fn side(self) -> Side {
         match self {
-            Self::Live | Self::Quiet | Self::Idle | Self::Own => Side::Whep,
+            Self::Live | Self::Quiet | Self::Waiting | Self::Idle | Self::Own => Side::Whep,
             Self::Presenting => Side::Whip,
         }
     }
@@ -101,7 +110,8 @@ impl When {
 
 /// All groups.
 fn groups() -> impl Iterator<Item = &'static Group> {
-    resources::GROUPS.iter().chain(fragments::GROUPS).chain(answers::GROUPS).chain(media::GROUPS)
+    let http = resources::GROUPS.iter().chain(fragments::GROUPS).chain(answers::GROUPS);
+    http.chain(links::GROUPS).chain(counter::GROUPS).chain(events::GROUPS).chain(media::GROUPS)
 }
 
 impl Group {
@@ -157,40 +167,37 @@ pub(crate) struct SelfTest {
 /// The verdicts of one run of some clauses.
 type Verdicts = BTreeMap<&'static str, (Verdict, String)>;
 
-/// Runs every mutant that breaks one of `only` (all, when that is empty).
+/// Runs every mutant that breaks one of `only` (all, when that is empty). With a second stream, what needs the seat of
+/// a presenter is judged there, beside the rest.
 ///
 /// # Errors
 /// A sentence when the server cannot be reached or presented to.
-pub(crate) async fn self_test(target: &Target, http: &Http, only: &[String], quiet: bool) -> Result<SelfTest, String> {
+pub(crate) async fn self_test(
+    target: &Target,
+    second: Option<&Target>,
+    http: &Http,
+    only: &[String],
+    quiet: bool,
+) -> Result<SelfTest, String> {
     if target.whip.is_none() || target.whep.is_none() {
         return Err("--self-test needs --whip and --whep of a healthy server".into());
     }
     let begin = Instant::now();
-    let bench = Rc::new(Bench { target: target.clone(), http: http.clone(), only: only.to_vec(), quiet });
+    let bench_at =
+        |target: &Target| Rc::new(Bench { target: target.clone(), http: http.clone(), only: only.to_vec(), quiet });
+    let main = bench_at(target);
     let mut trials = Vec::new();
-    let wanted = |when| groups().filter(move |group| group.when == when).filter(|group| bench.wants(group));
-    for when in [When::Idle, When::Presenting, When::Own] {
-        for group in wanted(when) {
-            trials.extend(bench.try_group(group, Rc::new(Semaphore::new(1))).await);
+    match second {
+        Some(second) => {
+            let seat = bench_at(second);
+            let (seats, viewers) = tokio::join!(seat.try_presenters(), main.try_viewers());
+            trials.extend(seats);
+            trials.extend(viewers?);
         }
-    }
-    if wanted(When::Live).chain(wanted(When::Quiet)).next().is_some() {
-        let context = Context::new(target.clone(), http.clone());
-        let (session, mut live) = present(&context).await?;
-        for group in wanted(When::Quiet) {
-            trials.extend(bench.try_group(group, Rc::new(Semaphore::new(1))).await);
+        None => {
+            trials.extend(main.try_presenters().await);
+            trials.extend(main.try_viewers().await?);
         }
-        let permits = Rc::new(Semaphore::new(SIDE_BY_SIDE));
-        let work = LocalSet::new();
-        let mut tasks = JoinSet::new();
-        for group in wanted(When::Live) {
-            let (bench, permits) = (bench.clone(), permits.clone());
-            tasks.spawn_local_on(async move { bench.try_group(group, permits).await }, &work);
-        }
-        let done = work.run_until(async { tasks.join_all().await }).await;
-        trials.extend(done.into_iter().flatten());
-        live.close().await;
-        let _already_gone = context.close(&session).await;
     }
     Ok(SelfTest { trials, took: begin.elapsed() })
 }
@@ -212,6 +219,53 @@ impl Bench {
     /// True when some mutant of a group is asked for.
     fn wants(&self, group: &Group) -> bool {
         group.mutants.iter().any(|mutant| self.wants_mutant(mutant))
+    }
+
+    /// The groups for that time which have a mutant that is asked for.
+    fn wanted(&self, when: When) -> impl Iterator<Item = &'static Group> {
+        groups().filter(move |group| group.when == when && self.wants(group))
+    }
+
+    /// Judges the groups that need the seat of a presenter, or an empty one.
+    async fn try_presenters(self: &Rc<Self>) -> Vec<Trial> {
+        let mut trials = Vec::new();
+        for when in [When::Idle, When::Presenting, When::Own] {
+            for group in self.wanted(when) {
+                trials.extend(self.try_group(group, Rc::new(Semaphore::new(1))).await);
+            }
+        }
+        trials
+    }
+
+    /// Judges the groups of viewers while somebody presents.
+    ///
+    /// # Errors
+    /// A sentence when the server cannot be presented to.
+    async fn try_viewers(self: &Rc<Self>) -> Result<Vec<Trial>, String> {
+        let mut trials = Vec::new();
+        if [When::Live, When::Quiet, When::Waiting].into_iter().all(|when| self.wanted(when).next().is_none()) {
+            return Ok(trials);
+        }
+        let context = Context::new(self.target.clone(), self.http.clone());
+        let (session, mut live) = present(&context).await?;
+        for group in self.wanted(When::Quiet) {
+            trials.extend(self.try_group(group, Rc::new(Semaphore::new(1))).await);
+        }
+        let permits = Rc::new(Semaphore::new(SIDE_BY_SIDE));
+        let work = LocalSet::new();
+        let mut tasks = JoinSet::new();
+        for group in self.wanted(When::Live).chain(self.wanted(When::Waiting)) {
+            // Who waits for half a minute keeps nobody else from working.
+            let waits = group.when == When::Waiting;
+            let permits = if waits { Rc::new(Semaphore::new(group.mutants.len())) } else { permits.clone() };
+            let bench = self.clone();
+            tasks.spawn_local_on(async move { bench.try_group(group, permits).await }, &work);
+        }
+        let done = work.run_until(async { tasks.join_all().await }).await;
+        trials.extend(done.into_iter().flatten());
+        live.close().await;
+        let _already_gone = context.close(&session).await;
+        Ok(trials)
     }
 
     /// Judges the healthy server and then each mutant of a group; never more at once than there are permits.
@@ -303,9 +357,9 @@ fn complains(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Fail | Verdict::Warn | Verdict::Legacy)
 }
 
-/// True for a clause that holds on the healthy server and not on the mutant.
+/// True for a clause that the healthy server does not break (it may not concern it), and the mutant does.
 fn turned(before: Verdict, after: Verdict) -> bool {
-    matches!(before, Verdict::Pass | Verdict::Info) && complains(after)
+    matches!(before, Verdict::Pass | Verdict::Info | Verdict::NotApplicable) && complains(after)
 }
 
 /// Holds a mutant's verdicts against those of the healthy server.
@@ -314,7 +368,7 @@ fn compare(mutant: &'static Mutant, healthy: &Verdicts, wrong: &Verdicts) -> Tri
     for id in mutant.breaks {
         let (before, why) = healthy.get(id).cloned().unwrap_or((Verdict::Skip, "no check".into()));
         let (after, seen) = wrong.get(id).cloned().unwrap_or((Verdict::Skip, "no check".into()));
-        let good = matches!(before, Verdict::Pass | Verdict::Info);
+        let good = matches!(before, Verdict::Pass | Verdict::Info | Verdict::NotApplicable);
         if good && !complains(after) {
             trial.surprises.push(format!("{id} is still {}: {seen}", after.name()));
         }
@@ -379,47 +433,6 @@ impl SelfTest {
         out
     }
 }
-
-/// Why there is no mutant for a clause, or why the healthy server may break it.
-fn explained(id: &str) -> Option<&'static str> {
-    EXPLAINED.iter().find(|(ids, _)| ids.contains(&id)).map(|(_, why)| *why)
-}
-
-/// Clauses that cannot have a mutant here.
-const EXPLAINED: &[(&[&str], &str)] = &[
-    (&["W-4.2-14", "WHIP-4.4.1-06"], "only recorded, never FAIL"),
-    (&["ICE-06"], "only recorded on a server that is ICE lite"),
-    (&["RTP-05", "RTP-07", "SEC-12"], "judged by what judges RTP-01, with another presenter"),
-    (
-        &["RTP-10", "RTP-11", "RTP-12", "RTP-13", "ICE-14", "SEC-06", "WHEP-PLAY-06", "WHIP-4.8-10"],
-        "not tried, only said so",
-    ),
-    (&["ICE-07", "RTP-17"], "only recorded, never FAIL"),
-    (&["ICE-08", "ICE-09", "ICE-10", "W-4.3.3-13"], "a mutant would take more than a minute of silence"),
-    (&["W-4.3.3-06"], "its client moves to another port; what stops media there fails ICE-05 too"),
-    (EVENTS, "the proxy holds a reply until it is whole, which an event stream never is"),
-    (COUNTER_OFFERS, "counter-offers are off by default"),
-    (&["WHEP-PLAY-07"], "a MID is not sent to viewers: each section has its SSRC in the answer"),
-    (&["WHIP-4.4.3-01"], "a data channel alone does not keep a presenter off the air"),
-];
-
-const EVENTS: &[&str] = &[
-    "EVT-01", "EVT-02", "EVT-03", "EVT-04", "EVT-05", "EVT-06", "EVT-07", "EVT-08", "EVT-09", "EVT-10", "EVT-11",
-    "EVT-12", "EVT-13", "EVT-14", "EVT-15", "EVT-16", "EVT-17", "EVT-18",
-];
-const COUNTER_OFFERS: &[&str] = &[
-    "WHEP-4.2.2-01",
-    "WHEP-4.2.2-02",
-    "WHEP-4.2.2-03",
-    "WHEP-4.2.2-04",
-    "WHEP-4.2.2-05",
-    "WHEP-4.2.2-06",
-    "WHEP-4.2.2-07",
-    "WHEP-4.2.2-08",
-    "WHEP-4.2.2-09",
-    "WHEP-4.2.2-10",
-    "WHEP-4.2.2-11",
-];
 
 /// The name of a trial in which nothing is altered.
 const UNALTERED: &str = "the healthy server";

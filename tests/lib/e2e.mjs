@@ -41,7 +41,7 @@ const CASES = {
   'conformance-interop': { module: '../conformance/conformance.mjs', options: { level: 'interop' }, seconds: 120, needs: [] },
   'conformance-manners': { module: '../conformance/manners.mjs', seconds: 120, needs: [] },
   'conformance-naive': { module: '../conformance/naive.mjs', seconds: 90, needs: [] },
-  mutants: { module: '../conformance/mutants.mjs', seconds: 270, needs: [] },
+  mutants: { module: '../conformance/mutants.mjs', seconds: 400, needs: [] },
   'viewers-100': { module: '../clients/load.mjs', options: { shape: 'viewers' }, seconds: 90, needs: ['ffmpeg'] },
   tools: { module: '../clients/tools.mjs', seconds: 120, needs: ['chromium', 'ffmpeg'] },
   'join-storm': { module: '../clients/load.mjs', options: { shape: 'storm' }, seconds: 60, needs: ['ffmpeg'] },

@@ -25,10 +25,10 @@ pub(super) fn cases() -> Vec<Case> {
         Case::whep("ICE-09", silence_is_noticed).beside(),
         Case::whep("ICE-10", no_revival).beside(),
         Case::both("ICE-11", revoked_at_once),
-        Case::whep("ICE-13", strangers_end_nothing),
+        Case::whep("ICE-13", strangers_end_nothing).beside(),
         Case::fixed("ICE-14", &[Side::Whip], Verdict::Info, "a presenter that pauses for a minute is not waited for"),
         Case::whep("W-4.3.3-05", new_candidates),
-        Case::whep("W-4.3.3-06", restart_without_a_gap),
+        Case::whep("W-4.3.3-06", restart_without_a_gap).beside(),
         Case::whep("W-4.3.3-13", restart_then_silence).beside(),
     ]
 }

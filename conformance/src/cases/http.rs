@@ -27,7 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::both("W-4.2-10", empty_offer),
         Case::both("W-4.2-11", huge_offer),
         Case::both("W-4.2-23", unknown_path),
-        Case::both("W-4.5-01", no_post_was_redirected).in_phase(Phase::Own),
+        Case::both("W-4.5-01", no_post_was_redirected).in_phase(Phase::Last),
     ]
 }
 

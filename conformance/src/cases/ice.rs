@@ -14,11 +14,11 @@ use crate::stun::{CONTROLLED, CONTROLLING, Request, Response, USE_CANDIDATE, USE
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::both("ICE-01", answers_checks),
-        Case::both("ICE-02", ignores_strangers),
+        Case::both("ICE-02", ignores_strangers).beside(),
         Case::both("ICE-04", bare_checks),
         Case::both("ICE-06", role_conflict),
-        Case::both("SEC-08", no_media_without_srtp),
-        Case::both("SEC-10", no_amplification),
+        Case::both("SEC-08", no_media_without_srtp).beside(),
+        Case::both("SEC-10", no_amplification).beside(),
     ]
 }
 

@@ -14,7 +14,7 @@ use crate::offer::Fixture;
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::whep("W-4.2-22", never_connects).beside(),
-        Case::whip("W-4.2-22", never_connects).in_phase(Phase::Own),
+        Case::whip("W-4.2-22", never_connects).in_phase(Phase::Own).beside(),
         Case::whip("W-4.2-24", second_publisher),
     ]
 }

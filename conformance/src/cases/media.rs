@@ -18,13 +18,13 @@ use crate::rtc::{Live, Seen};
 /// come last.
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        Case::both("W-4.2-16", torn_down_after_delete),
+        Case::both("W-4.2-16", torn_down_after_delete).beside(),
         Case::both("ICE-12", close_notify_ends_the_session),
         Case::both("ICE-03", peer_reflexive),
-        Case::both("DTLS-SDP-02", fingerprint_is_checked),
+        Case::both("DTLS-SDP-02", fingerprint_is_checked).beside(),
         Case::whep("WHIP-4.4.1-03", one_transport),
         Case::whep("WHEP-PLAY-01", first_frame),
-        Case::whep("WHEP-PLAY-02", own_numbering),
+        Case::whep("WHEP-PLAY-02", own_numbering).beside(),
         Case::whep("RTP-16", packet_size),
         Case::whep("WHEP-4.2.8-02", playable_after_publishing).in_phase(Phase::Own),
     ]

@@ -9,12 +9,12 @@ use crate::offer::Fixture;
 /// The checks of this file.
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        Case::both("W-4.5-02", redirect_codes).in_phase(Phase::Own),
-        Case::both("W-4.5-03", redirects_lead_somewhere).in_phase(Phase::Own),
-        Case::both("W-4.5-04", absolute_location_after_redirect).in_phase(Phase::Own),
+        Case::both("W-4.5-02", redirect_codes).in_phase(Phase::Last),
+        Case::both("W-4.5-03", redirects_lead_somewhere).in_phase(Phase::Last),
+        Case::both("W-4.5-04", absolute_location_after_redirect).in_phase(Phase::Last),
         Case::both("W-4.5-05", sessions_stay_where_they_are),
-        Case::both("W-4.5-06", overload).in_phase(Phase::Own),
-        Case::both("W-4.5-07", rate_limit).in_phase(Phase::Own),
+        Case::both("W-4.5-06", overload).in_phase(Phase::Last),
+        Case::both("W-4.5-07", rate_limit).in_phase(Phase::Last),
     ]
 }
 

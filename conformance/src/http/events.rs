@@ -87,21 +87,26 @@ impl EventStream {
     /// The next block, comments included.
     pub(crate) async fn next(&mut self, patience: Duration) -> Heard {
         let deadline = Instant::now() + patience;
+        match timeout_at(deadline, self.block()).await {
+            Err(_) => Heard::Silence,
+            Ok(Some(block)) => Heard::Message(Message::parse(&block)),
+            Ok(None) => Heard::End,
+        }
+    }
+
+    /// The next block as it came, without the blank line behind it; `None` at the end. What is read when this is given
+    /// up is not lost.
+    pub(crate) async fn block(&mut self) -> Option<String> {
         loop {
-            if let Some(message) = self.take_block() {
-                return Heard::Message(message);
+            if let Some(block) = self.take_block() {
+                return Some(block);
             }
-            match timeout_at(deadline, self.body.frame()).await {
-                Err(_) => return Heard::Silence,
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.text.extend_from_slice(&data);
-                    }
-                    if self.text.len() > BODY_LIMIT {
-                        return Heard::End;
-                    }
-                }
-                Ok(Some(Err(_)) | None) => return Heard::End,
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(data) = frame.into_data() {
+                self.text.extend_from_slice(&data);
+            }
+            if self.text.len() > BODY_LIMIT {
+                return None;
             }
         }
     }
@@ -132,14 +137,14 @@ impl EventStream {
     }
 
     /// Cuts the first complete block off what was received.
-    fn take_block(&mut self) -> Option<Message> {
+    fn take_block(&mut self) -> Option<String> {
         let (end, skip) = (1..self.text.len()).find_map(|at| match self.text.get(..=at)? {
             [.., b'\n', b'\n'] => Some((at, at + 1)),
             [.., b'\n', b'\r', b'\n'] => Some((at - 1, at + 1)),
             _ => None,
         })?;
         let block: Vec<u8> = self.text.drain(..skip).collect();
-        Some(Message::parse(&String::from_utf8_lossy(block.get(..end).unwrap_or_default())))
+        Some(String::from_utf8_lossy(block.get(..end).unwrap_or_default()).into_owned())
     }
 }
 

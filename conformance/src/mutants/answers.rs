@@ -207,6 +207,24 @@ const VIEWER: &[Mutant] = &[
         }),
     ),
     Mutant::new("no MediaStream", &["WHEP-4.5.2-01"], Alter(|_, r| r.without(&["a=msid"]))),
+    Mutant::new("no H264", &["SDP-13"], Alter(|_, r| r.replace(" H264/", " H261/"))),
+    Mutant::new(
+        "leaves the role open",
+        &["WHEP-4.5.x-01"],
+        Alter(|_, r| {
+            r.replace("a=setup:passive", "a=setup:actpass");
+            r.replace("a=setup:active", "a=setup:actpass");
+        }),
+    ),
+    Mutant::new(
+        "takes any tag",
+        &["WHEP-4.4-01"],
+        Alter(|q, r| {
+            if q.at_session("PATCH") && r.status == 412 {
+                r.status = 204;
+            }
+        }),
+    ),
     Mutant::new(
         "refuses the offer for a data channel",
         &["WHEP-4.2.1-05"],
@@ -233,7 +251,7 @@ const PRESENTER: &[Mutant] = &[
     ),
     Mutant::new(
         "406 for what it cannot take",
-        &["WHIP-4.4.2-01"],
+        &["WHIP-4.4.2-01", "WHIP-4.4.3-01"],
         Alter(|_, r| {
             if matches!(r.status, 400 | 422) {
                 r.status = 406;
@@ -254,6 +272,14 @@ const PRESENTER: &[Mutant] = &[
         }),
     ),
     Mutant::new("layers without a=rid", &["WHIP-4.8-03"], Alter(|_, r| r.without(&["a=rid:"]))),
+    Mutant::new(
+        "answers in part",
+        &["WHIP-4.4.3-01"],
+        Forge(|q| {
+            let odd = q.is("POST") && q.text().contains("m=application");
+            odd.then(|| Reply { body: PARTIAL.into(), ..Reply::status(201) })
+        }),
+    ),
     Mutant::new("one H264 profile less", &["SDP-14"], Alter(|_, r| r.replace(" 112", ""))),
     Mutant::new(
         "404 for a token without rights",

@@ -8,6 +8,7 @@ use super::{Group, Mutant, When};
 pub(super) const GROUPS: &[Group] = &[
     Group { name: "trickle", when: When::Live, mutants: TRICKLE },
     Group { name: "restart", when: When::Live, mutants: RESTART },
+    Group { name: "other fragments", when: When::Live, mutants: OTHERS },
 ];
 
 const TRICKLE: &[Mutant] = &[
@@ -165,6 +166,82 @@ const RESTART: &[Mutant] = &[
         "restart needs candidates",
         &["W-4.3.3-10"],
         Forge(|q| (q.at_session("PATCH") && !q.text().contains("a=candidate")).then(|| Reply::status(400))),
+    ),
+];
+
+const OTHERS: &[Mutant] = &[
+    Mutant::new(
+        "400 for restarts",
+        &["W-4.3.1-04"],
+        Forge(|q| (q.at_session("PATCH") && q.header("if-match") == Some("*")).then(|| Reply::status(400))),
+    )
+    .alone(),
+    Mutant::new("405 without Allow", &["W-4.3.1-05"], Forge(|q| q.at_session("PATCH").then(|| Reply::status(405))))
+        .alone(),
+    Mutant::new(
+        "one section only",
+        &["W-4.3.2-04"],
+        Forge(|q| (q.at_session("PATCH") && q.text().matches("m=").count() > 1).then(|| Reply::status(400))),
+    ),
+    Mutant::new(
+        "200 for trickle",
+        &["W-4.3.2-04", "W-4.3.2-08"],
+        Alter(|q, r| {
+            if q.at_session("PATCH") && r.status == 204 {
+                r.status = 200;
+            }
+        }),
+    )
+    .alone(),
+    Mutant::new(
+        "500 for a new password",
+        &["W-4.3.2-10"],
+        Forge(|q| (q.at_session("PATCH") && q.header("if-match") == Some("*")).then(|| Reply::status(500))),
+    )
+    .alone(),
+    Mutant::new(
+        "restart without ice-options",
+        &["W-4.3.3-03"],
+        Alter(|q, r| {
+            if q.at_session("PATCH") {
+                r.rewrite(|text| text.split_inclusive('\n').filter(|l| !l.starts_with("a=ice-options")).collect());
+            }
+        }),
+    ),
+    Mutant::new(
+        "500 for a second restart",
+        &["W-4.3.3-09", "W-4.3.3-11"],
+        Forge(|q| {
+            let again = q.at_session("PATCH") && q.times > 0 && q.header("if-match") != Some("*");
+            again.then(|| Reply::status(500))
+        }),
+    )
+    .alone(),
+    Mutant::new(
+        "restart in bare line feeds",
+        &["W-4.3.3-12"],
+        Alter(|q, r| {
+            if q.at_session("PATCH") {
+                r.rewrite(|text| text.replace("\r\n", "\n"));
+            }
+        }),
+    ),
+    Mutant::new(
+        "a port for each restart",
+        &["SEC-05"],
+        Alter(|q, r| {
+            if q.at_session("PATCH") && r.status == 200 {
+                let port = 40_000 + q.times;
+                let line = |line: &str| {
+                    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+                    if let Some(word) = words.get_mut(5).filter(|_| line.starts_with("a=candidate")) {
+                        *word = port.to_string();
+                    }
+                    words.join(" ")
+                };
+                r.rewrite(|text| text.split_inclusive('\n').map(line).collect());
+            }
+        }),
     ),
 ];
 

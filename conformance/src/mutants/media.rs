@@ -18,6 +18,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group { name: "playing", when: When::Quiet, mutants: PLAYING },
     Group { name: "feedback", when: When::Presenting, mutants: FEEDBACK },
     Group { name: "layers", when: When::Presenting, mutants: LAYERS },
+    Group { name: "layers that are sent", when: When::Presenting, mutants: SENT_LAYERS },
     Group { name: "own presenter", when: When::Own, mutants: OWN },
 ];
 
@@ -159,6 +160,7 @@ const FIRST_ADDRESS: super::How = Wire(|p| if p.is_media() && p.path > 0 { Lose 
 const CONSENT: &[Mutant] = &[
     Mutant::new("stays with the first address", &["ICE-05"], FIRST_ADDRESS).alone(),
     Mutant::new("leaves whoever moves", &["ICE-13"], FIRST_ADDRESS).alone(),
+    Mutant::new("stays where it was before a restart", &["W-4.3.3-06"], FIRST_ADDRESS).alone(),
     Mutant::new(
         "ends in silence",
         &["ICE-11"],
@@ -261,6 +263,18 @@ const LAYERS: &[Mutant] = &[
         }),
     ),
     Mutant::new("two layers of three", &["WHIP-4.8-07"], Alter(|_, r| r.replace("recv 0;1;2", "recv 0;1"))),
+    Mutant::new("layers of no simulcast", &["WHIP-4.8-08"], Alter(|_, r| r.without(&["a=simulcast"]))).alone(),
+];
+
+const SENT_LAYERS: &[Mutant] = &[
+    Mutant::new("passes on no layer", &["WHIP-4.8-05"], NO_PICTURE).alone(),
+    Mutant::new(
+        "stops with a layer",
+        &["WHIP-4.8-06"],
+        Wire(|p| if p.is_media() && p.age > Duration::from_secs(3) { Lose } else { Pass }),
+    )
+    .alone(),
+    Mutant::new("asks for no key frame", &["WHIP-4.8-09"], NO_REQUESTS).alone(),
 ];
 
 /// Loses what presenters send beyond sound.
@@ -269,12 +283,41 @@ const NO_PICTURE: super::How = Wire(|p| {
     if p.to_server && p.is_rtp() && long { Lose } else { Pass }
 });
 
+/// Loses what is said to presenters about their media.
+const NO_REQUESTS: super::How = Wire(|p| if p.path == 0 && !p.to_server && p.is_rtcp() { Lose } else { Pass });
+
 const OWN: &[Mutant] = &[
+    Mutant::new("asks for nothing again", &["RTP-05"], NO_REQUESTS).alone(),
+    Mutant::new(
+        "ends viewers in silence",
+        &["WHEP-4.3-02"],
+        Wire(|p| {
+            let told = p.dtls() == Some(21) || p.stun.as_ref().is_some_and(crate::stun::Message::is_error);
+            if told && !p.to_server { Lose } else { Pass }
+        }),
+    )
+    .alone(),
+    Mutant::new(
+        "no transport for viewers",
+        &["WHEP-4.5.1-01"],
+        Alter(|q, r| {
+            if q.side == Some(Side::Whep) {
+                r.without(&["a=ice-ufrag"]);
+            }
+        }),
+    )
+    .alone(),
+    Mutant::new(
+        "one video codec for ever",
+        &["WHEP-4.2.8-05"],
+        Wire(|p| if p.is_media() && !matches!(p.payload_type(), Some(96 | 111)) { Lose } else { Pass }),
+    )
+    .alone(),
     Mutant::new(
         "never has a presenter",
         &["WHEP-4.2.8-02"],
         Forge(|q| (q.is("POST") && q.side == Some(Side::Whep)).then(|| Reply::status(409))),
     )
     .alone(),
-    Mutant::new("passes on no picture", &["RTP-01", "RTP-02", "RTP-09"], NO_PICTURE).alone(),
+    Mutant::new("passes on no picture", &["RTP-01", "RTP-02", "RTP-07", "RTP-09", "SEC-12"], NO_PICTURE).alone(),
 ];

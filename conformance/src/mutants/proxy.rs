@@ -4,21 +4,24 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::How;
 use super::relay::Relays;
 use crate::cli::Side;
 use crate::client::Target;
-use crate::http::{Http, Request, Response};
+use crate::http::{EventStream, Http, NoAnswer, Request, Response};
 use crate::url::Url;
 
 /// A request on its way to the server.
@@ -68,6 +71,16 @@ impl Ask {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// True for a request about a session's event streams.
+    pub(super) fn is_about_events(&self) -> bool {
+        self.is_session && self.path.contains("/events")
+    }
+
+    /// True for that method at the place where a session's layer is chosen.
+    pub(super) fn at_layer(&self, method: &str) -> bool {
+        self.at_session(method) && self.path.ends_with("/layer")
+    }
+
     /// True for the preflight of a browser.
     pub(super) fn is_preflight(&self) -> bool {
         self.header("access-control-request-method").is_some()
@@ -85,6 +98,8 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
     /// How long it is held back.
     pub(super) delay: Duration,
+    /// What follows instead of the body, when that has no end.
+    pub(super) events: Option<EventStream>,
 }
 
 impl Reply {
@@ -106,6 +121,11 @@ impl Reply {
     /// Replaces a field, or adds it.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.drop(name);
+        self.headers.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Adds a field, beside others of that name.
+    pub(super) fn add(&mut self, name: &str, value: &str) {
         self.headers.push((name.to_owned(), value.to_owned()));
     }
 
@@ -213,7 +233,7 @@ impl Proxy {
 }
 
 /// Serves one request.
-async fn answer(state: &State, request: hyper::Request<Incoming>) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
+async fn answer(state: &State, request: hyper::Request<Incoming>) -> Result<hyper::Response<Content>, Infallible> {
     let reply = match read(state, request).await {
         Ok(ask) => judge(state, ask).await,
         Err(()) => Reply::status(413),
@@ -223,7 +243,49 @@ async fn answer(state: &State, request: hyper::Request<Incoming>) -> Result<hype
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    Ok(response.body(Full::new(Bytes::from(reply.body))).unwrap_or_default())
+    let content = match reply.events {
+        Some(events) => Either::Right(Running::start(events, state.how)),
+        None => Either::Left(Full::new(Bytes::from(reply.body))),
+    };
+    Ok(response.body(content).unwrap_or_else(|_| hyper::Response::new(Either::Left(Full::default()))))
+}
+
+/// The body of an answer.
+type Content = Either<Full<Bytes>, Running>;
+
+/// An event stream that is passed on block by block.
+struct Running(mpsc::Receiver<Bytes>);
+
+impl Running {
+    /// Passes on what comes, as the mutant has it, until either end is gone.
+    fn start(mut events: EventStream, how: How) -> Self {
+        let (sender, receiver) = mpsc::channel(16);
+        tokio::spawn(async move {
+            loop {
+                let block = tokio::select! {
+                    block = events.block() => block,
+                    () = sender.closed() => return,
+                };
+                let Some(block) = block else { return };
+                let block = if let How::Events(change) = how { change(&block) } else { Some(block) };
+                if let Some(block) = block
+                    && sender.send(Bytes::from(block + "\n\n")).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Self(receiver)
+    }
+}
+
+impl Body for Running {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|block| block.map(|block| Ok(Frame::data(block))))
+    }
 }
 
 /// Reads a request to its end.
@@ -255,7 +317,7 @@ async fn judge(state: &State, mut ask: Ask) -> Reply {
             }
         }
         How::Ask(change) => change(&mut ask),
-        How::Honest | How::Reply(_) | How::Wire(_) => {}
+        How::Honest | How::Reply(_) | How::Events(_) | How::Wire(_) => {}
     }
     let mut reply = forward(state, &ask).await;
     if let How::Reply(change) = state.how {
@@ -274,6 +336,12 @@ async fn forward(state: &State, ask: &Ask) -> Reply {
     let headers = ask.headers.iter().filter(|(name, _)| !CONNECTION.contains(&name.as_str())).cloned();
     let headers = headers.chain([("X-Forwarded-For".to_owned(), state.client.clone())]).collect();
     let request = Request { headers, ..Request::new(&ask.method, &url) }.body(ask.body.clone());
+    if ask.method == "GET" && ask.header("accept") == Some("text/event-stream") {
+        return match state.http.listen(request).await {
+            Ok((exchange, events)) => Reply { events, ..reply(state, ask, exchange.response) },
+            Err(error) => unreachable(error),
+        };
+    }
     let result = if ask.body.len() > 64 * 1024 {
         // A server that refuses early closes while the body is still being written.
         let extra = format!("Content-Length: {}\r\nConnection: close\r\n", ask.body.len());
@@ -284,8 +352,13 @@ async fn forward(state: &State, ask: &Ask) -> Reply {
     };
     match result {
         Ok(exchange) => reply(state, ask, exchange.response),
-        Err(error) => Reply { status: 502, body: error.0.into_bytes(), ..Reply::default() },
+        Err(error) => unreachable(error),
     }
+}
+
+/// What is said when the server says nothing.
+fn unreachable(error: NoAnswer) -> Reply {
+    Reply { status: 502, body: error.0.into_bytes(), ..Reply::default() }
 }
 
 /// The server's answer, with the server's own address replaced by the proxy's.
@@ -295,7 +368,7 @@ fn reply(state: &State, ask: &Ask, response: Response) -> Reply {
     let kept = |name: &str| !CONNECTION.contains(&name) || (name == "content-length" && ask.method == "HEAD");
     let headers = response.headers.into_iter().filter(|(name, _)| kept(name));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.replace(&theirs, &ours))).collect();
-    Reply { status: response.status, headers, body: response.body, delay: Duration::ZERO }
+    Reply { status: response.status, headers, body: response.body, ..Reply::default() }
 }
 
 /// Fields about one connection, which no proxy passes on.

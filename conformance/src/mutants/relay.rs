@@ -23,6 +23,8 @@ pub(super) enum Fate {
     Elsewhere,
     /// It goes on, and octets of media follow that nobody asked for.
     Flood,
+    /// It goes on, and comes again and again for longer than any silence lasts.
+    Linger,
 }
 
 /// A datagram under way.
@@ -299,6 +301,9 @@ impl Relay {
             (false, Fate::Elsewhere) => self.side_door.send_to(&datagram, path.client).await,
             (false, _) => self.front.send_to(&datagram, path.client).await,
         };
+        if fate == Fate::Linger {
+            tokio::spawn(linger(self.front.clone(), self.shared.clone(), path.client, datagram));
+        }
         if fate == Fate::Flood {
             for _ in 0..4 {
                 let _lost = self.front.send_to(&[0x80; 400], path.client).await;
@@ -325,6 +330,14 @@ impl Relay {
         let password = if passing.forge_integrity { Some("forged".into()) } else { password };
         let signed = stun.was_signed && !passing.drop_integrity;
         stun.encode(password.filter(|_| signed).as_deref(), !passing.drop_fingerprint)
+    }
+}
+
+/// Sends a datagram again and again until the proxy is gone.
+async fn linger(front: Arc<UdpSocket>, shared: std::sync::Weak<Mutex<Shared>>, client: SocketAddr, datagram: Vec<u8>) {
+    while shared.strong_count() > 0 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let _lost = front.send_to(&datagram, client).await;
     }
 }
 
