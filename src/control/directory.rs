@@ -223,8 +223,14 @@ impl Directory {
     }
 
     /// Of several presenters this one is what viewers get.
-    pub(super) fn on_air(&self, id: SessionId) {
-        self.of_presenter(id, |stream| stream.seats.on_air(id));
+    pub(super) fn on_air(&self, id: SessionId, now: Instant) {
+        self.of_presenter(id, |stream| {
+            stream.seats.on_air(id);
+            if !stream.board.layers_now().is_empty() {
+                // Those of the presenter before it; this one's, if it has any, are told later.
+                stream.board.layers(Vec::new(), now);
+            }
+        });
     }
 
     /// The presenter's video has these layers now. Heard only from whoever is on air.

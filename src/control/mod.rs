@@ -328,7 +328,7 @@ impl Control {
             Notice::Flow { session, flows } => self.directory.flow(session, flows),
             Notice::OnAir { session } => {
                 tracing::info!(?session, "presenter on air");
-                self.directory.on_air(session);
+                self.directory.on_air(session, now);
             }
             Notice::Unplayable { session } => self.directory.part(session, CloseReason::Unplayable, now),
             Notice::Closed { session, reason, summary } => {

@@ -2,6 +2,7 @@
 
 use super::super::stream::Presenters;
 use super::*;
+use crate::media::layer::LayerInfo;
 
 fn house(policy: StreamPolicy) -> House {
     House::with(Policies { default: policy, ..Policies::default() }, 1_000, 1_000)
@@ -167,6 +168,23 @@ fn backups_sit_beside_each_other_and_each_takes_only_its_own_seat_over() {
 
     assert_eq!(house.media.closed(), [(spare, CloseReason::TakenOver)]);
     assert!([main, guest, again].iter().all(|id| house.control.session(*id).is_some()));
+}
+
+#[test]
+fn a_backup_has_no_layers_of_the_presenter_before_it() {
+    let house = backup();
+    let main = house.live("live", "main");
+    let spare = house.live("live", "spare");
+    let viewer = house.watch("live").expect("live");
+    house.control.notice(Notice::OnAir { session: main });
+    let layer =
+        LayerInfo { layer: 0, rid: None, spatial: None, temporal: Some(0), bitrate: 1, width: None, height: None };
+    house.control.notice(Notice::Layers { session: main, kind: Kind::Video, layers: vec![layer] });
+    assert_eq!(house.control.layers(viewer).map(|view| view.layers.len()), Some(1));
+
+    house.control.notice(Notice::OnAir { session: spare });
+
+    assert_eq!(house.control.layers(viewer).map(|view| view.layers.len()), Some(0));
 }
 
 #[test]
