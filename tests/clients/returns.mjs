@@ -53,7 +53,7 @@ const SHAPES = {
 
   /** What a browser makes of it: the page is never touched. */
   async picture(test) {
-    const server = await Server.start(test);
+    const server = await Server.start(test, { environment: { TRIBUNE_STREAMS_SLATE: 'hold' } });
     const clients = await Clients.start(test, await launch(test));
     const token = await server.token('talk');
     let presenter = Ffmpeg.start(test, 'ffmpeg-0', { url: server.whip('talk'), token });
@@ -79,6 +79,16 @@ const SHAPES = {
       test.note(`${freezeCount} freezes, ${framesDropped} pictures dropped, ${keyFramesDecoded} key frames, ${pliCount} PLI`);
     }
     test.check('the viewer has kept its session', await sessions(server, 'viewer') === 1, await sessions(server, 'viewer'));
+
+    await presenter.stop();
+    const [before, began] = [await decoded(), Date.now()];
+    const newcomer = await clients.play('newcomer', { url: server.whep('talk') });
+    for (const [who, page, from] of [['whoever watches', viewer, before], ['a newcomer', newcomer, 0]]) {
+      const pictures = async () => ((await statsOf(page)).video?.framesDecoded ?? 0) - from;
+      await until(8_000, `${who} to see the slate`, async () => await pictures() >= 3);
+      test.check(`${who} sees the last key frame again and again`, true, `${await pictures()} pictures in ${Date.now() - began} ms`);
+    }
+    await newcomer.screenshot({ path: test.file('newcomer.png') });
   },
 
   /** The better one of two is killed (FFmpeg, which makes no key frame when asked) or stopped for a while (on another stream). */
