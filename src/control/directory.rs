@@ -8,10 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::media::layer::{LayerChoice, LayerInfo, Playing};
+use crate::media::layer::{LayerChoice, Playing};
 use crate::media::{CloseReason, Role, Route, SessionId, Standing, StreamId};
 use crate::net::Full;
-use crate::wire::sdp::{Format, Kind, Shape};
+use crate::wire::sdp::Shape;
 
 use super::arrivals::Arrivals;
 use super::events::{Board, EventStreams};
@@ -19,9 +19,11 @@ use super::layers::{LayerView, Video, Wish, WishError};
 use super::limits::Key;
 use super::patch::{IceSession, PatchError};
 use super::seats::Seats;
-use super::stream::{IdlePolicy, Policies, Presenters, Slate, StreamName, StreamPolicy};
+use super::stream::{Policies, Presenters, Slate, StreamName, StreamPolicy};
 use super::tombstones::Tombstones;
 use super::{OpenError, SessionView, StreamView, ids};
+
+mod presenters;
 
 /// All streams and sessions of this process. No method blocks on anything but the table's lock.
 #[derive(Debug)]
@@ -212,62 +214,6 @@ impl Directory {
         Some((role, age))
     }
 
-    /// A presenter sends this now.
-    pub(super) fn started(&self, id: SessionId, kind: Kind, format: Format) {
-        self.of_presenter(id, |stream| stream.seats.started(id, kind, format));
-    }
-
-    /// A presenter's media stopped, or goes on.
-    pub(super) fn flow(&self, id: SessionId, flows: bool) {
-        self.of_presenter(id, |stream| stream.seats.flow(id, flows));
-    }
-
-    /// Of several presenters this one is what viewers get.
-    pub(super) fn on_air(&self, id: SessionId, now: Instant) {
-        self.of_presenter(id, |stream| {
-            stream.seats.on_air(id);
-            if !stream.board.layers_now().is_empty() {
-                // Those of the presenter before it; this one's, if it has any, are told later.
-                stream.board.layers(Vec::new(), now);
-            }
-        });
-    }
-
-    /// The presenter's video has these layers now. Heard only from whoever is on air.
-    pub(super) fn layers(&self, id: SessionId, layers: Vec<LayerInfo>, now: Instant) {
-        self.of_presenter(id, |stream| {
-            if stream.seats.is_on_air(id) {
-                stream.board.layers(layers, now);
-            }
-        });
-    }
-
-    /// A viewer is told to make a new session; the one that it has ends soon, as [`Directory::parted`] says.
-    pub(super) fn part(&self, id: SessionId, reason: CloseReason, now: Instant) {
-        let Table { sessions, parting, .. } = &mut *self.table();
-        if let Some(session) = sessions.get_mut(&id).filter(|session| session.role == Role::Viewer) {
-            part(id, session, parting, reason, now);
-        }
-    }
-
-    /// Tells viewers to make new sessions where nobody has presented for the grace time. Returns those whose time is
-    /// over, not too many at once.
-    pub(super) fn parted(&self, now: Instant) -> Vec<(SessionId, CloseReason)> {
-        let Table { streams, sessions, parting, .. } = &mut *self.table();
-        for (name, stream) in streams.iter_mut() {
-            let Some(policy) = self.policies.of(name).filter(|policy| policy.idle == IdlePolicy::Conflict) else {
-                continue;
-            };
-            if stream.seats.is_given_up(policy.grace, now) {
-                for (id, session) in sessions.iter_mut().filter(|(_, s)| s.stream == *name) {
-                    part(*id, session, parting, CloseReason::NoPresenter, now);
-                }
-            }
-        }
-        let due = parting.iter().take(PARTED_AT_ONCE).take_while(|(at, ..)| *at <= now).count();
-        parting.drain(..due).map(|(_, id, reason)| (id, reason)).collect()
-    }
-
     /// The viewer gets this now.
     pub(super) fn playing(&self, id: SessionId, playing: Playing) {
         let mut table = self.table();
@@ -366,19 +312,6 @@ impl Directory {
         self.max_sessions - (self.max_sessions / 8).min(PRESENTER_PLACES)
     }
 
-    /// Does something with the stream that a session presents on.
-    fn of_presenter(&self, id: SessionId, action: impl FnOnce(&mut Stream)) {
-        let mut table = self.table();
-        let presents = table.sessions.get(&id).filter(|session| session.role == Role::Presenter);
-        let Some(name) = presents.map(|session| session.stream.clone()) else {
-            return;
-        };
-        if let Some(stream) = table.streams.get_mut(&name) {
-            action(stream);
-        }
-        table.tell_live(&name);
-    }
-
     fn view(&self, name: &StreamName, stream: &Stream) -> StreamView {
         StreamView {
             name: name.clone(),
@@ -391,14 +324,6 @@ impl Directory {
     /// The table. Each change is complete before anything in it can panic, so a poisoned lock still guards a good one.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Tells a session that it ends, and writes down when; the first time only.
-fn part(id: SessionId, session: &mut Session, parting: &mut Parting, reason: CloseReason, now: Instant) {
-    if !std::mem::replace(&mut session.is_parting, true) {
-        session.events.part();
-        parting.push_back((now + PARTING, id, reason));
     }
 }
 
@@ -528,7 +453,3 @@ impl Table {
 
 /// Places that viewers do not get.
 const PRESENTER_PLACES: usize = 16;
-/// From the event to the end: it reaches the player first.
-const PARTING: Duration = Duration::from_secs(1);
-/// A worker's mailbox has room for as many, and more.
-const PARTED_AT_ONCE: usize = 500;

@@ -326,10 +326,7 @@ impl Control {
             Notice::Playing { session, kind: Kind::Video, playing } => self.directory.playing(session, playing),
             Notice::Started { session, kind, format } => self.directory.started(session, kind, format),
             Notice::Flow { session, flows } => self.directory.flow(session, flows),
-            Notice::OnAir { session } => {
-                tracing::info!(?session, "presenter on air");
-                self.directory.on_air(session, now);
-            }
+            Notice::OnAir { session } => self.directory.on_air(session, now),
             Notice::Unplayable { session } => self.directory.part(session, CloseReason::Unplayable, now),
             Notice::Closed { session, reason, summary } => {
                 let (closing, departed) = self.directory.closed(session, now);
