@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use self::block::Block;
 use self::catch_up::CatchUp;
+use self::datagram::{put, seal, sealed_len, write};
 use self::thin::Thin;
 use super::bandwidth::Bandwidth;
 use super::layer::Scale;
@@ -14,11 +15,11 @@ use super::outbox::{Outbox, Run};
 use super::packet::{Packet, Source};
 use crate::peer::ice::Path;
 use crate::peer::srtp::RtpSealer;
-use crate::wire::rtp;
 use crate::wire::sdp::{self, Kind, Section, pick_format};
 
 mod block;
 mod catch_up;
+mod datagram;
 mod thin;
 
 pub use self::catch_up::Next;
@@ -467,60 +468,6 @@ fn ticks(elapsed: Duration, clock_rate: u32) -> u32 {
     (elapsed.as_nanos() * u128::from(clock_rate) / 1_000_000_000) as u32
 }
 
-/// Writes and seals a packet in its own numbering, with the padding that it gets every time.
-#[expect(clippy::too_many_arguments, reason = "what is sent, as what, to whom")]
-fn put(
-    packet: &Packet,
-    place: Place,
-    ssrc: u32,
-    block: &Block,
-    sealer: &mut RtpSealer,
-    run: &mut Run,
-    out: &mut impl Outbox,
-    path: Path,
-) {
-    let padding = packet.padding();
-    let len = sealed_len(block, packet.payload.len() + usize::from(padding), sealer);
-    run.push(out, path, len, |buf| {
-        let start = buf.len();
-        let Place { seq, timestamp, payload_type, marker, .. } = place;
-        write(buf, marker, padding > 0, payload_type, seq as u16, timestamp, ssrc, block);
-        let header_len = buf.len() - start;
-        place.copy(packet, buf);
-        if padding > 0 {
-            // Zeros, and last their count (RFC 3550 §5.1).
-            buf.resize(buf.len() + usize::from(padding) - 1, 0);
-            buf.push(padding);
-        }
-        seal(sealer, buf, start, header_len, ssrc, seq);
-    });
-}
-
-fn sealed_len(block: &Block, payload: usize, sealer: &RtpSealer) -> usize {
-    FIXED_HEADER + block.len() + payload + sealer.overhead()
-}
-
-#[expect(clippy::too_many_arguments, reason = "the fields of a header")]
-fn write(
-    buf: &mut Vec<u8>,
-    marker: bool,
-    padding: bool,
-    payload_type: u8,
-    seq: u16,
-    timestamp: u32,
-    ssrc: u32,
-    block: &Block,
-) {
-    rtp::write_header(buf, marker, padding, payload_type, seq, timestamp, ssrc, block.padded());
-}
-
-fn seal(sealer: &mut RtpSealer, buf: &mut Vec<u8>, start: usize, header_len: usize, ssrc: u32, index: u64) {
-    // Sealing fails only after 2^48 packets of one key.
-    let sealed = sealer.seal(buf, start, header_len, ssrc, index);
-    debug_assert!(sealed.is_ok(), "the index is below 2^48");
-}
-
-const FIXED_HEADER: usize = 12;
 /// Repetitions at once.
 const MAX_PADDING: usize = 32;
 /// What is believed of the time between two layers' pictures.

@@ -52,7 +52,7 @@ impl Gop {
         if bounds.packets == 0 {
             return None;
         }
-        if !self.start().is_some_and(|start| start.source.id == packet.source.id) {
+        if self.start().is_none_or(|start| start.source.id != packet.source.id) {
             self.clear();
         }
         if packet.keyframe && self.begins_anew(packet) {

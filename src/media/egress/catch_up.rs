@@ -127,7 +127,7 @@ impl Reading {
                 }
                 continue;
             };
-            let passed = u64::from(ticks(elapsed, self.clock_rate)) * u64::from(self.speed) >> 8;
+            let passed = (u64::from(ticks(elapsed, self.clock_rate)) * u64::from(self.speed)) >> 8;
             let is_early = u64::from(packet.timestamp.wrapping_sub(self.from)) > passed;
             let is_ahead = packet.timestamp.wrapping_sub(self.from).cast_signed() > 0;
             if (is_early && is_ahead) || self.credit <= 0 {
@@ -135,7 +135,7 @@ impl Reading {
             }
             self.next += 1;
             self.sent += 1;
-            self.credit -= packet.payload.len() as i64;
+            self.credit -= (packet.payload.len() as u64).cast_signed();
             return Next::Packet(packet);
         }
         self.is_level = true;
@@ -146,7 +146,7 @@ impl Reading {
         let elapsed = now.saturating_duration_since(self.paid).min(MOST_PAID);
         self.paid = now;
         let most = BURST.max(self.rate / 50);
-        self.credit = (self.credit + self.rate * elapsed.as_micros() as i64 / 1_000_000).min(most);
+        self.credit = (self.credit + self.rate * (elapsed.as_micros() as u64).cast_signed() / 1_000_000).min(most);
     }
 
     /// The viewer misses so many packets.
@@ -203,7 +203,7 @@ impl Egress {
             slope: ((256 << 32) / speed) as u32,
         };
         let millis = (u64::from(age) * 1000 / u64::from(clock_rate.max(1))).max(1000);
-        let rate = (gop.bytes() as u64 * 1000 * 10 / millis) as i64;
+        let rate = (gop.bytes() as u64 * 1000 * 10 / millis).cast_signed();
         let reading = Reading {
             source: key.source.id,
             from: key.timestamp,
@@ -351,7 +351,7 @@ impl Egress {
 }
 
 /// A stretch is sent in so much time, if that is not too fast.
-const TARGET: Duration = Duration::from_millis(1000);
+const TARGET: Duration = Duration::from_secs(1);
 /// Twice and ten times the pace at which it was made, in 1/256.
 const SLOWEST: u64 = 2 * 256;
 /// See `SLOWEST`.
