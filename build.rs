@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let mut table = String::from("&[\n");
     for name in &files {
-        let (variable, path) = if name.ends_with(".js") {
+        let (variable, path) = if Path::new(name).extension().is_some_and(|extension| extension == "js") {
             let light = out.join("web").join(name);
             fs::create_dir_all(light.parent().expect("it is below `out`"))?;
             fs::write(light, lighten(&fs::read_to_string(root.join(name))?))?;
