@@ -309,6 +309,36 @@ async fn a_shutdown_sends_everybody_elsewhere() {
 }
 
 #[tokio::test]
+async fn whoever_is_to_make_a_new_session_is_told_before_its_own_ends() {
+    let house = House::new();
+    let (presenter, viewer) = audience(&house).await;
+    let other = watch(&house).await.header("location").expect("a Location").to_owned();
+    let mut ear = Ear::open(&house, &format!("{viewer}/events"), "").await;
+    let mut elsewhere = Ear::open(&house, &format!("{other}/events"), "").await;
+
+    // Its codec has changed, and one of the two did not agree on that.
+    house.control.notice(Notice::Unplayable { session: session(&viewer) });
+    ear.hear("event: reconnect\ndata: {}\n\n").await;
+    house.control.tick(Instant::now() + Duration::from_secs(2));
+    ear.rest().await;
+    house.ask("DELETE", &viewer, &[], b"").await;
+    house.get(&format!("{viewer}/events")).await.assert_problem(404, "gone");
+
+    // Nobody presents any more.
+    house.control.notice(Notice::Flow { session: session(&presenter), flows: false });
+    elsewhere.hear("event: inactive").await;
+    let reason = CloseReason::Silent;
+    house.control.notice(Notice::Closed { session: session(&presenter), reason, summary: Summary::default() });
+    house.control.tick(Instant::now());
+    house.control.tick(Instant::now() + Duration::from_secs(61));
+    let last = elsewhere.hear("event: reconnect").await;
+    assert!(!last.contains("event: active"), "{last:?}");
+    house.control.tick(Instant::now() + Duration::from_secs(63));
+    elsewhere.rest().await;
+    house.shut_down().await;
+}
+
+#[tokio::test]
 async fn readers_leave_room_for_requests_that_end() {
     let house = House::with(|settings| {
         settings.limits.connections_per_address = 8;
