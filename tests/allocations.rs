@@ -120,8 +120,9 @@ fn delivery_allocates_nothing() {
         }
         bursts
     };
-    deliver(bursts(10, 0, start), &mut out);
-    let steady = bursts(200, 10, start);
+    // What is kept since a key frame finds its room once, by the end of a group of pictures.
+    deliver(bursts(60, 0, start), &mut out);
+    let steady = bursts(200, 60, start);
     out = Counted::default();
 
     let mut kept = None;
