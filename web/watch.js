@@ -202,7 +202,7 @@ async function showStats() {
   const { call } = viewer;
   if (!call) return;
   table(document.querySelector("#stats dl"), await receiving(call.pc));
-  if ($("record").href === call.record) return;
+  if (!call.record || $("record").href === call.record) return;
   $("record").href = call.record;
   const found = await fetch(call.record, { method: "HEAD" }).catch(() => null);
   $("record").hidden = !found?.ok;

@@ -6,8 +6,8 @@ import { Call, delay, opus, Problem } from "./wish.js";
 const FINAL = new Set([400, 401, 403, 404, 405, 406, 413, 415, 422]);
 /** How often we look whether the server is still there, in ms. */
 const LOOK_MS = 500;
-/** The problem of asking for a session that the same identity has replaced by another. */
-const TAKEN_OVER = "urn:tribune:problem:session-taken-over";
+/** The problem of asking for a session that somebody wanted to end. */
+const WANTED = /:session-(taken-over|kicked)$/;
 
 /** Keeps a presenter on the air. */
 export class Presenter {
@@ -120,13 +120,12 @@ export class Presenter {
     const looks = setInterval(() => call.look().catch(() => {}), LOOK_MS);
     const why = await call.over;
     clearInterval(looks);
-    // Ended by the server: because it stops, or because the same token presents from elsewhere? Two pages that answered a
-    // takeover by a takeover would never come to rest.
+    // Ended by the server: because it stops, or because somebody wants it so? Two pages that answered a takeover by a
+    // takeover would never come to rest.
     const problem = why === "closed" ? await call.ask() : null;
     // The old session must be gone before the next offer, or the server might see two presenters.
     await Promise.race([call.close(), new Promise((done) => setTimeout(done, 2000))]);
-    if (problem?.type !== TAKEN_OVER) return why;
-    return new Problem({ status: 409, title: problem.title, detail: "taken-over" });
+    return WANTED.test(problem?.type) ? problem : why;
   }
 
   #prepare(token, codec, encodings) {

@@ -92,9 +92,9 @@ export class Call {
     this.onconnected = () => {};
   }
 
-  /** Where the server keeps what happened to this session. */
+  /** Where the server tells what happened to this session; "" when there is none. */
   get record() {
-    return `${this.#resource}/timeline`;
+    return this.#resource ? `${this.#resource}/timeline` : "";
   }
 
   /**

@@ -17,18 +17,19 @@ export default async function trouble(test) {
   test.check('there it offers nothing that cannot work', await insecure.$eval('#go', ({ disabled }) => disabled));
   await insecure.close();
 
+  const devices = await open('devices', address(token), () => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', window.trouble));
+  });
   for (const [name, error, sentence] of [
     ['a forbidden camera', 'NotAllowedError', /does not let this page use.*address bar/s],
     ['no devices', 'NotFoundError', /No camera or microphone was found. Plug one in/],
     ['a busy camera', 'NotReadableError', /another program is using it/],
   ]) {
-    const page = await open(error, address(token), (kind) => {
-      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', kind));
-    });
-    await page.click('#go');
-    await says(test, page, '#message', name, sentence);
-    await page.close(); // its devices are free again
+    await devices.evaluate((trouble) => { window.trouble = trouble; }, error);
+    await devices.click('#go');
+    await says(test, devices, '#message', name, sentence);
   }
+  await devices.close();
 
   const page = await open('tokens', address(''));
   for (const [name, pass, sentence] of [
@@ -46,28 +47,27 @@ export default async function trouble(test) {
   await page.close();
 
   await taken(test, server, open, address);
-  await gone(test, await open('gone', address(token)));
 }
 
-/** Somebody else presents. */
+/** Somebody else presents; then a page of the same presenter's takes over; then the server is gone. */
 async function taken(test, server, open, address) {
-  const first = await open('first', address(await server.token('talk')));
+  const link = address(await server.token('talk'));
+  const first = await open('first', link);
   await first.click('#go');
   await until(15_000, 'the first presenter to be live', async () => await stateOf(first) === 'live');
   const second = await open('second', address(await server.token('talk', { as: 'somebody' })));
   await second.click('#go');
   await says(test, second, '#message', 'a taken stream', /Somebody else is presenting/);
-  await Promise.all([first, second].map((page) => page.close()));
-}
+  await first.bringToFront();
+  const third = await open('third', link);
+  await third.click('#go');
+  await says(test, first, '#message', 'a takeover', /presenting from somewhere else now.*brings it back/s);
 
-/** The server does not answer. */
-async function gone(test, page) {
-  await until(5_000, 'the server to be found', async () => /ready for you/.test(await textOf(page, '#check-server')));
-  await page.setOfflineMode(true);
-  await page.click('#go');
-  await says(test, page, '#message', 'a server that is gone', /does not answer.*Trying again/s);
-  await page.setOfflineMode(false);
-  await until(20_000, 'the page to come on the air by itself', async () => await stateOf(page) !== 'connecting');
+  await second.setOfflineMode(true);
+  await second.click('#go');
+  await says(test, second, '#message', 'a server that is gone', /does not answer.*Trying again/s);
+  await second.setOfflineMode(false);
+  await says(test, second, '#message', 'by itself: the server is back, the stream still taken', /Somebody else is presenting/);
 }
 
 async function openTroubled(test, browser, name, url, prepare) {
