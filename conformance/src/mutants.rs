@@ -187,17 +187,14 @@ pub(crate) async fn self_test(
         |target: &Target| Rc::new(Bench { target: target.clone(), http: http.clone(), only: only.to_vec(), quiet });
     let main = bench_at(target);
     let mut trials = Vec::new();
-    match second {
-        Some(second) => {
-            let seat = bench_at(second);
-            let (seats, viewers) = tokio::join!(seat.try_presenters(), main.try_viewers());
-            trials.extend(seats);
-            trials.extend(viewers?);
-        }
-        None => {
-            trials.extend(main.try_presenters().await);
-            trials.extend(main.try_viewers().await?);
-        }
+    if let Some(second) = second {
+        let seat = bench_at(second);
+        let (seats, viewers) = tokio::join!(seat.try_presenters(), main.try_viewers());
+        trials.extend(seats);
+        trials.extend(viewers?);
+    } else {
+        trials.extend(main.try_presenters().await);
+        trials.extend(main.try_viewers().await?);
     }
     Ok(SelfTest { trials, took: begin.elapsed() })
 }

@@ -178,7 +178,9 @@ async fn a_run_reports_each_selected_clause_on_both_endpoints() {
     let cases = selected(all(), &table, Level::Full, &only).unwrap();
 
     let report =
-        run(&context, None, &table, &cases, Progress::Silent, Instant::now() + Duration::from_mins(1)).await.unwrap();
+        Box::pin(run(&context, None, &table, &cases, Progress::Silent, Instant::now() + Duration::from_mins(1)))
+            .await
+            .unwrap();
 
     assert!(report.failed());
     assert_eq!(report.rows.len(), 5);
@@ -194,7 +196,8 @@ async fn a_target_that_is_not_there_cannot_be_judged() {
         url.port = 1;
     }
 
-    let error = run(&gone, None, &table, &[], Progress::Silent, Instant::now() + Duration::from_mins(1)).await.err();
+    let error =
+        Box::pin(run(&gone, None, &table, &[], Progress::Silent, Instant::now() + Duration::from_mins(1))).await.err();
 
     assert!(error.is_some_and(|e| e.starts_with("cannot reach")));
 }

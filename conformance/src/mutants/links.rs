@@ -146,7 +146,7 @@ const OLDER: &[Mutant] = &[
         &["LEG-05"],
         Alter(|_, r| {
             if r.is_created() {
-                r.set("e-tag", "1")
+                r.set("e-tag", "1");
             }
         }),
     ),
