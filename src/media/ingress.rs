@@ -8,11 +8,13 @@ use bytes::Bytes;
 mod feedback;
 mod flow;
 mod padding;
+mod sets;
 mod standby;
 
 use self::feedback::{FEEDBACK_INTERVAL, REPORT_INTERVAL, RoundTrip};
 use self::flow::Flow;
 use self::padding::Padding;
+use self::sets::Sets;
 use self::standby::Standby;
 use super::clock::{Sync, WallClock};
 use super::gate::Gate;
@@ -67,6 +69,8 @@ struct Lane {
     losses: Losses,
     round_trip: RoundTrip,
     padding: Padding,
+    /// Parameter sets of H.264.
+    sets: Sets,
     /// Layers of AV1.
     structure: Option<Box<Structure>>,
     gate: Gate,
@@ -91,6 +95,8 @@ pub enum Dropped {
 
 /// What a packet brought.
 pub struct Received {
+    /// What viewers need in front of it, when the presenter leaves it out.
+    pub before: Option<Packet>,
     /// The packet.
     pub packet: Packet,
     /// Its source is new: tell everybody.
@@ -238,6 +244,7 @@ impl Ingress {
             let rid = section.rids.get(usize::from(layer)).map(|rid| Arc::from(rid.as_str()));
             lane.source = Some(Arc::new(Source { id, presentation, kind, layer, rid, format: format.clone() }));
             lane.is_announced = false;
+            lane.sets.forget();
         }
         if format.feedback.nack {
             lane.losses.arrived(seq, arrived);
@@ -269,9 +276,11 @@ impl Ingress {
             Some(extension) if codec == Codec::Av1 => dependency::read(extension, &mut lane.structure),
             _ => Descriptor::parse(codec, payload, header.marker),
         };
+        let seq = lane.padding.closed(seq).ok_or(Dropped::Unknown)?;
+        let sets = (codec == Codec::H264).then(|| lane.sets.look(seq, header.timestamp, payload, keyframe)).flatten();
         let packet = Packet {
             source,
-            seq: lane.padding.closed(seq).ok_or(Dropped::Unknown)?,
+            seq: lane.sets.spread(seq).ok_or(Dropped::Unknown)?,
             timestamp: header.timestamp,
             marker: header.marker,
             keyframe,
@@ -283,7 +292,16 @@ impl Ingress {
             payload: Bytes::copy_from_slice(payload),
         };
         let is_new_source = !std::mem::replace(&mut lane.is_announced, true);
-        Ok(Received { packet, is_new_source })
+        let before = sets.map(|sets| Packet {
+            source: Arc::clone(&packet.source),
+            seq: packet.seq - 1,
+            marker: false,
+            descriptor: None,
+            padding: super::packet::Padding::default(),
+            payload: Bytes::from(sets),
+            ..packet
+        });
+        Ok(Received { before, packet, is_new_source })
     }
 
     /// The lane of a packet; a new one when the packet tells what it is.
@@ -323,6 +341,7 @@ impl Ingress {
             losses,
             round_trip,
             padding: Padding::default(),
+            sets: Sets::default(),
             structure: None,
             gate: Gate::default(),
             sync: None,

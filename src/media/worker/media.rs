@@ -72,7 +72,9 @@ impl Worker {
                     let (kind, format) = (source.kind, source.format.clone());
                     self.notices.push(Notice::Started { session: id, kind, format });
                 }
-                self.take(at, key, received.packet, now);
+                for packet in received.before.into_iter().chain([received.packet]) {
+                    self.take(at, key, packet, now);
+                }
             }
             Err(dropped) => {
                 let (count, is_authentic) = match dropped {

@@ -426,3 +426,42 @@ fn many_who_come_at_once_share_what_may_be_sent() {
     }
     rig.finish();
 }
+
+/// Sends a picture of these NAL units, a packet each.
+fn picture(rig: &mut Rig, presenter: usize, units: &[&[u8]]) {
+    let track = rig.clients[presenter].track(Kind::Video);
+    let now = rig.now;
+    for (n, unit) in units.iter().enumerate() {
+        let sent = rig.clients[presenter].packet(track, n + 1 == units.len(), false, unit, n as u32, now);
+        rig.launch_from(presenter, vec![sent.datagram]);
+    }
+    rig.settle();
+    rig.run(ms(40));
+}
+
+#[test]
+fn parameter_sets_that_came_once_reach_those_who_come_later() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let early = rig.watch(1, CHROMIUM_PLAY);
+    let (sps, pps): (&[u8], &[u8]) = (&[0x67, 0x42, 0xe0, 0x1f], &[0x68, 0xce, 0x3c, 0x80]);
+    let (idr, slice): (&[u8], &[u8]) = (&[0x65, 0x88, 0x84, 0], &[0x41, 0x9a, 0, 0]);
+    picture(&mut rig, presenter, &[sps, pps, idr]);
+    (0..5).for_each(|_| picture(&mut rig, presenter, &[slice, slice]));
+    picture(&mut rig, presenter, &[idr, idr]);
+    (0..5).for_each(|_| picture(&mut rig, presenter, &[slice]));
+
+    let late = rig.watch(1, CHROMIUM_PLAY);
+    (0..50).for_each(|_| picture(&mut rig, presenter, &[slice]));
+
+    let sets = [&[0x78, 0, 4], sps, &[0, 4], pps].concat();
+    let (early, late) = (video(&rig, early), video(&rig, late));
+    assert_continuous(&early);
+    assert_continuous(&late);
+    assert!(late[0].payload.starts_with(&sets) && late[1].payload.starts_with(idr));
+    assert_eq!(late[0].timestamp, late[1].timestamp);
+    let again: Vec<_> = early.iter().filter(|s| s.payload.starts_with(&sets)).collect();
+    assert_eq!(again.len(), 1, "everybody gets the same");
+    assert_eq!(early.len(), 3 + 10 + 3 + 55);
+    rig.finish();
+}

@@ -156,7 +156,8 @@ fn viewers_of_all_workers_get_the_stream_and_their_requests_travel_home() {
     let mut rig = Rig::new(3);
     let presenter = rig.present(1, OBS);
     let viewers = [rig.watch(1, CHROMIUM_PLAY), rig.watch_at(1, 1, CHROMIUM_PLAY), rig.watch_at(2, 1, CHROMIUM_PLAY)];
-    rig.live(&[presenter], ms(600));
+    // Later than a viewer may begin once more.
+    rig.live(&[presenter], ms(5200));
     let (before, _) = rig.clients[presenter].keyframe_requests();
 
     let ssrc = rig.clients[viewers[2]].video().ssrc;

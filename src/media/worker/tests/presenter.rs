@@ -136,7 +136,16 @@ impl Client {
         self.seal_rtp(packet, index)
     }
 
-    fn packet(&mut self, at: usize, marker: bool, padding: bool, payload: &[u8], tag: u32, now: Instant) -> Sent {
+    /// Makes a packet.
+    pub(super) fn packet(
+        &mut self,
+        at: usize,
+        marker: bool,
+        padding: bool,
+        payload: &[u8],
+        tag: u32,
+        now: Instant,
+    ) -> Sent {
         let block = self.block(at, false);
         let track = &mut self.tracks[at];
         let (index, timestamp) = (track.index, track.timestamp(now));
