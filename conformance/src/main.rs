@@ -78,7 +78,7 @@ fn start(cli: &Cli) -> Result<ExitCode, String> {
     if cli.self_test {
         let aim = aim(cli)?;
         let second = aim.second.as_ref();
-        let work = async { mutants::self_test(&aim.target, second, &aim.http, &cli.only, cli.quiet).await };
+        let work = Box::pin(mutants::self_test(&aim.target, second, &aim.http, &cli.only, cli.quiet));
         let result = runtime()?.block_on(work)?;
         print(&result.markdown())?;
         return Ok(if result.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

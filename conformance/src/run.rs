@@ -72,16 +72,13 @@ pub(crate) async fn run(
     let sides: Vec<Side> = [Side::Whip, Side::Whep].into_iter().filter(|s| context.endpoint(*s).is_ok()).collect();
     let plan = Plan::of(cases, &sides);
     let pass = Pass { table, progress, deadline, number: Cell::new(0) };
-    match second {
-        Some(second) => {
-            let (main, seats) = tokio::join!(pass.main_lane(context, &plan), pass.one_by_one(second, &plan.seat));
-            report.rows.extend(main);
-            report.rows.extend(seats);
-        }
-        None => {
-            report.rows.extend(pass.one_by_one(context, &plan.seat).await);
-            report.rows.extend(pass.main_lane(context, &plan).await);
-        }
+    if let Some(second) = second {
+        let (main, seats) = tokio::join!(pass.main_lane(context, &plan), pass.one_by_one(second, &plan.seat));
+        report.rows.extend(main);
+        report.rows.extend(seats);
+    } else {
+        report.rows.extend(pass.one_by_one(context, &plan.seat).await);
+        report.rows.extend(pass.main_lane(context, &plan).await);
     }
     report.rows.extend(pass.one_by_one(context, &plan.last).await);
     context.clean_up().await;
