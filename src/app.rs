@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -23,8 +23,10 @@ use crate::net;
 
 mod files;
 pub mod links;
+mod memory;
 
 use links::{Links, Listening};
+use memory::Memory;
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,7 @@ struct Ready {
     server: Server,
     notices: mpsc::Receiver<Notice>,
     signals: Signals,
+    memory: Memory,
 }
 
 /// Runs the server until SIGINT or SIGTERM.
@@ -80,11 +83,11 @@ struct Ready {
 pub fn serve(config: &Config) -> Result<Ended, AppError> {
     // Everything is started on the runtime, so that each floor may use it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::System)?;
-    let Ready { media, control, server, notices, signals } = runtime.block_on(async { start(config) })?;
+    let Ready { media, control, server, notices, signals, memory } = runtime.block_on(async { start(config) })?;
 
     let (close, closed) = oneshot::channel();
     let pump = runtime.spawn(pump(notices, closed, Arc::clone(&control)));
-    let ended = runtime.block_on(run(server, &control, signals))?;
+    let ended = runtime.block_on(run(server, &control, signals, memory))?;
     if ended == Ended::Drained {
         media.stop();
         // With the workers gone, what is still in the queue are the last summaries.
@@ -165,10 +168,13 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         media: SocketAddr::new(listen.ip(), media.port()),
         candidates: &candidates,
     };
+    let memory = Memory::new(&config::state_dir(config, environment), at.http.port());
+    let (presented, age) = memory.recall(SystemTime::now());
+    control.expect(presented, age, Instant::now());
     // Whoever reads the welcome may already say goodbye.
     let signals = Signals::new().map_err(AppError::System)?;
     welcome(config, &at, &auth);
-    Ok(Ready { media, control, server, notices, signals })
+    Ok(Ready { media, control, server, notices, signals, memory })
 }
 
 /// Prints what a person needs to begin, with a token made for today.
@@ -184,7 +190,9 @@ fn welcome(config: &Config, at: &Listening<'_>, auth: &Auth) {
 }
 
 /// Serves until the first signal, then says goodbye to everybody; the second signal cuts that short.
-async fn run(server: Server, control: &Control, mut signals: Signals) -> Result<Ended, AppError> {
+async fn run(server: Server, control: &Arc<Control>, mut signals: Signals, memory: Memory) -> Result<Ended, AppError> {
+    let (freeze, frozen) = oneshot::channel();
+    let remembering = tokio::spawn(memory.keep(Arc::clone(control), frozen));
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn(server.serve(async {
         // An error means that `stop` is gone, which is a reason to stop as well.
@@ -204,6 +212,11 @@ async fn run(server: Server, control: &Control, mut signals: Signals) -> Result<
     }
 
     tracing::info!(sessions = control.sessions(), "draining");
+    // Who presents now is expected back; in a moment it will be nobody.
+    drop(freeze);
+    if tokio::time::timeout(LAST_NOTICES, remembering).await.is_err() {
+        tracing::warn!("who presents could not be written down in time");
+    }
     control.drain();
     control.close_all(CloseReason::Draining);
     let goodbye = async {
@@ -211,10 +224,11 @@ async fn run(server: Server, control: &Control, mut signals: Signals) -> Result<
         while control.sessions() > 0 {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        // A goodbye is said three times: a presenter that misses it does not come back by itself. Meanwhile whoever asks
+        // what has become of its session, or for a new one, is answered.
+        tokio::time::sleep(GOODBYES).await;
         let _ = stop.send(());
         let _ = serving.await;
-        // A goodbye is said three times: a presenter that misses it does not come back by itself.
-        tokio::time::sleep(GOODBYES).await;
     };
     tokio::select! {
         biased;
@@ -266,9 +280,13 @@ impl Signals {
 }
 
 fn auth(config: &Config) -> Result<Auth, SecretError> {
-    let dir = config::state_dir(config, |name| std::env::var(name).ok());
+    let dir = config::state_dir(config, environment);
     let secret = Secret::load_or_create(&dir)?;
     Ok(Auth::new(secret, config.tokens.clone(), Arc::clone(&config.policies)))
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn candidates(config: &Config, port: u16) -> Vec<SocketAddr> {
@@ -296,7 +314,7 @@ const DEFAULT_STREAM: &str = "live";
 const FIRST_TOKEN: Duration = Duration::from_hours(12);
 /// Goodbyes take at most this.
 const DRAIN: Duration = Duration::from_secs(4);
-/// After the workers ended.
+/// For what is left to be written down: by us, and by the workers after they have ended.
 const LAST_NOTICES: Duration = Duration::from_millis(500);
 /// Until the last of them is on the wire.
 const GOODBYES: Duration = Duration::from_millis(150);

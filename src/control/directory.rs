@@ -4,7 +4,7 @@
 //! same seat and a failure leaves nothing behind. That is safe because opening never blocks, and because the media plane
 //! answers by notices in a queue, never by calling back.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::net::Full;
 use crate::wire::sdp::Shape;
 
 use super::arrivals::Arrivals;
+use super::awaited::{Awaited, Presented};
 use super::events::{Board, EventStreams};
 use super::layers::{LayerView, Video, Wish, WishError};
 use super::limits::Key;
@@ -86,7 +87,7 @@ impl Directory {
 
     /// Gives a presenter's seat to a session and returns the one that had it.
     /// # Errors
-    /// `Draining`, `Busy` or `Full`; nothing has changed then.
+    /// `Draining`, `Awaited`, `Busy` or `Full`; nothing has changed then.
     pub(super) fn present(
         &self,
         name: &StreamName,
@@ -98,6 +99,9 @@ impl Directory {
         let table = &mut *self.table();
         table.refuse_when_draining()?;
         let subject = entrant.subject.as_deref();
+        if let Some(retry_after) = table.awaited.keeps_out(name, policy, subject, entrant.created) {
+            return Err(OpenError::Awaited { retry_after });
+        }
         let seats = table.streams.get(name).map(|stream| &stream.seats);
         let replaced = seats.map_or(Ok(None), |seats| seats.rival(&policy.presenters, subject, entrant.created));
         let replaced = replaced.map_err(|_| OpenError::Busy)?;
@@ -111,6 +115,7 @@ impl Directory {
             .then_some(Standing { rank, back_after: policy.back_after });
         let stream = table.enter(name, policy, Role::Presenter, entrant, |route| open(route, standing))?;
         stream.seats.take(entrant.id, entrant.subject.clone(), rank, shape, entrant.created);
+        table.awaited.seated(name, policy, subject);
         let departed = replaced.and_then(|old| {
             let departed = table.leave(old)?;
             table.tombstones.bury(old, Some(departed.clone()), entrant.created);
@@ -151,7 +156,9 @@ impl Directory {
     pub(super) fn stage(&self, name: &StreamName) -> Result<Stage, OpenError> {
         let table = self.table();
         table.refuse_when_draining()?;
-        Ok(table.streams.get(name).map_or(Stage::Empty, |stream| stream.seats.stage()))
+        let stage = table.streams.get(name).map_or(Stage::Empty, |stream| stream.seats.stage());
+        let is_held = stage == Stage::Empty && table.awaited.holds(name);
+        Ok(if is_held { Stage::Held(Shape::default()) } else { stage })
     }
 
     /// A session as others may see it; `None` when it is over.
@@ -290,6 +297,23 @@ impl Directory {
         self.table().tombstones.inscription(id)
     }
 
+    /// Who presents, and who is expected to, by stream.
+    pub(super) fn presented(&self) -> Vec<Presented> {
+        let table = self.table();
+        let seated = table.streams.iter().map(|(name, stream)| (name, stream.seats.subjects().collect()));
+        let awaited = table.awaited.iter().map(|(name, presenters)| (name, presenters.to_vec()));
+        let mut all: BTreeMap<&StreamName, Vec<String>> = BTreeMap::new();
+        for (name, presenters) in seated.chain(awaited).filter(|(_, presenters): &(_, Vec<_>)| !presenters.is_empty()) {
+            all.entry(name).or_default().extend(presenters);
+        }
+        all.into_iter().map(|(name, presenters)| Presented { stream: name.clone(), presenters }).collect()
+    }
+
+    /// Expects those back who presented so long ago.
+    pub(super) fn expect(&self, all: Vec<Presented>, age: Duration, now: Instant) {
+        self.table().awaited.expect(all, age, &self.policies, now);
+    }
+
     /// Lets nobody in from now on.
     pub(super) fn drain(&self) {
         self.table().draining = true;
@@ -340,6 +364,7 @@ struct Table {
     streams: HashMap<StreamName, Stream>,
     sessions: HashMap<SessionId, Session>,
     arrivals: Arrivals,
+    awaited: Awaited,
     tombstones: Tombstones,
     parting: Parting,
 }

@@ -2,6 +2,7 @@
 
 mod arrivals;
 pub mod auth;
+pub mod awaited;
 pub mod counter;
 mod directory;
 pub mod events;
@@ -29,6 +30,7 @@ use crate::wire::sdp::{Fingerprint, IceCredentials, Kind, Local, Negotiated, Off
 use crate::wire::sdp::{answer_presenter, answer_viewer};
 
 use auth::Identity;
+use awaited::Presented;
 use counter::Counters;
 use directory::{Closing, Departed, Directory, Entrant, Stage};
 use events::Board;
@@ -147,6 +149,12 @@ pub enum OpenError {
     /// Somebody else presents on this stream.
     #[error("somebody else is presenting on this stream")]
     Busy,
+    /// The seat is kept for somebody who presented until the server was started again.
+    #[error("the presenter of this stream is expected back")]
+    Awaited {
+        /// Ask again after this.
+        retry_after: Duration,
+    },
     /// Nobody presents on this stream now.
     #[error("nobody is presenting on this stream yet")]
     Idle {
@@ -338,6 +346,16 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// Who presents, by stream: what has to outlive the process.
+    pub fn presented(&self) -> Vec<Presented> {
+        self.directory.presented()
+    }
+
+    /// Expects those back who presented when the server ended; `age` is how long ago that is.
+    pub fn expect(&self, all: Vec<Presented>, age: Duration, now: Instant) {
+        self.directory.expect(all, age, now);
     }
 
     /// No new sessions from now on; viewers are told to look for another server.

@@ -127,6 +127,11 @@ impl Seats {
         self.air().is_some_and(|seat| seat.flow == Flow::Connected)
     }
 
+    /// The identities that sit here.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = String> {
+        self.taken.iter().filter_map(|seat| seat.subject.clone())
+    }
+
     /// Nobody sits here.
     pub(super) fn is_empty(&self) -> bool {
         self.taken.is_empty()

@@ -7,6 +7,7 @@ use super::stream::StreamPolicy;
 use super::*;
 use crate::wire::sdp::{Codec, DtlsRole, ExtensionIds, Feedback, Format, Hash};
 
+mod awaited;
 mod layers;
 mod returns;
 

@@ -91,6 +91,12 @@ pub(super) enum Problem {
     /// Somebody else presents.
     #[error("somebody else is presenting on this stream")]
     Busy,
+    /// Somebody else is expected back.
+    #[error("the presenter of this stream is expected back; ask again later")]
+    Awaited {
+        /// Ask again after this.
+        retry_after: Duration,
+    },
     /// Nobody presents.
     #[error("nobody is presenting on this stream yet; ask again later")]
     Idle {
@@ -129,6 +135,7 @@ impl Problem {
         match error {
             OpenError::Refused(refusal) => Self::Offer(refusal),
             OpenError::Busy => Self::Busy,
+            OpenError::Awaited { retry_after } => Self::Awaited { retry_after },
             OpenError::Idle { retry_after } => Self::Idle { retry_after },
             OpenError::UnknownStream => Self::NoStream,
             OpenError::Full { retry_after } => Self::Full { retry_after },
@@ -186,6 +193,7 @@ impl Problem {
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition-failed", "Another ICE session"),
             Self::NoRestart => (StatusCode::SERVICE_UNAVAILABLE, "no-restart", "No ICE restart now"),
             Self::Busy => (StatusCode::CONFLICT, "stream-busy", "The stream has a presenter"),
+            Self::Awaited { .. } => (StatusCode::CONFLICT, "stream-awaited", "The stream's presenter is expected"),
             Self::Idle { .. } => (StatusCode::CONFLICT, "stream-idle", "The stream has no presenter"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "full", "No room"),
@@ -198,7 +206,8 @@ impl Problem {
     /// When to ask again.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Idle { retry_after }
+            Self::Awaited { retry_after }
+            | Self::Idle { retry_after }
             | Self::TooMany { retry_after }
             | Self::Full { retry_after }
             | Self::Draining { retry_after } => Some(*retry_after),
@@ -336,6 +345,7 @@ mod tests {
             (Problem::of_patch(PatchError::Stale), 412),
             (Problem::of_patch(PatchError::Unable), 503),
             (Problem::of_open(OpenError::Busy), 409),
+            (Problem::of_open(OpenError::Awaited { retry_after }), 409),
             (Problem::of_open(OpenError::Idle { retry_after }), 409),
             (Problem::TooMany { retry_after }, 429),
             (Problem::of_open(OpenError::Full { retry_after }), 503),

@@ -51,7 +51,8 @@ impl Directory {
     /// Tells viewers to make new sessions where nobody has presented for the grace time. Returns those whose time is
     /// over, not too many at once.
     pub(in crate::control) fn parted(&self, now: Instant) -> Vec<(SessionId, CloseReason)> {
-        let Table { streams, sessions, parting, .. } = &mut *self.table();
+        let Table { streams, sessions, parting, awaited, .. } = &mut *self.table();
+        awaited.expire(now);
         for (name, stream) in streams.iter_mut() {
             let Some(policy) = self.policies.of(name).filter(|policy| policy.idle == IdlePolicy::Conflict) else {
                 continue;
