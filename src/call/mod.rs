@@ -172,11 +172,20 @@ impl Call {
         }
     }
 
-    /// Waits until it is over without our doing.
-    pub(crate) fn over(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut state = self.state.clone();
+    /// Waits until it is over without our doing: the other end says so, is silent for long, or was restarted.
+    pub(crate) fn over<'e>(&self, endpoint: &'e Endpoint) -> impl Future<Output = ()> + Send + use<'e> {
+        let (mut state, session) = (self.state.clone(), self.session.clone());
         async move {
-            let _ = state.wait_for(|state| is_over(*state)).await;
+            let forgotten = async {
+                match &session {
+                    Some(session) => endpoint.forgets(session).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = state.wait_for(|state| is_over(*state)) => {}
+                () = forgotten => {}
+            }
         }
     }
 

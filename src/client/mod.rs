@@ -167,6 +167,29 @@ impl Endpoint {
         if (200..300).contains(&reply.status) { Ok(()) } else { Err(reply.refusal()) }
     }
 
+    /// Waits until the server has forgotten a session that it knew: one that was restarted says nothing by itself, and ICE
+    /// takes half a minute to find out. Never ends with a server that says nothing of its sessions at all.
+    pub async fn forgets(&self, session: &Url) {
+        if self.knows(session).await != Some(true) {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if self.knows(session).await == Some(false) {
+                return;
+            }
+        }
+    }
+
+    /// Is there such a session? `None` when the server does not say.
+    async fn knows(&self, session: &Url) -> Option<bool> {
+        match self.ask(Method::GET, session, Bytes::new()).await.ok()?.status {
+            200..=299 => Some(true),
+            404 | 410 => Some(false),
+            _ => None,
+        }
+    }
+
     async fn ask(&self, method: Method, url: &Url, body: Bytes) -> Result<Reply, AskError> {
         let asked = Instant::now();
         let answered = timeout(PATIENCE, self.exchange(&method, url, &body)).await;
@@ -323,6 +346,8 @@ const SDP: &str = "application/sdp";
 const REDIRECTS: usize = 5;
 /// For a connection, a request and its answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two questions whether a session is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of an answer.
 const MAX_BODY: usize = 64 * 1024;
 /// Characters of an explanation.

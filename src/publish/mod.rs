@@ -161,7 +161,7 @@ async fn present(
         playing.spawn(sender.play(began, program.looped, program.on_request));
     }
     tokio::select! {
-        () = call.over() => Err(CallError::Lost),
+        () = call.over(endpoint) => Err(CallError::Lost),
         () = report(call, &meters, began) => Ok(()),
         ended = async {
             while let Some(ended) = playing.join_next().await {

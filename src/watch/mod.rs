@@ -143,7 +143,7 @@ async fn watch(
         seen.connects += 1;
         seen.connected.get_or_insert(call.asked.elapsed());
     }
-    let (asked, over) = (call.asked, call.over());
+    let (asked, over) = (call.asked, call.over(endpoint));
     tokio::pin!(over);
     let mut following = tokio::task::JoinSet::new();
     loop {
