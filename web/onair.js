@@ -3,6 +3,9 @@
 import { bits, entriesOf, ms, rate, size, sum } from "./stats.js";
 import { bearer } from "./wish.js";
 
+/** How long the server may take to tell what it gets, in ms. */
+const PATIENCE_MS = 5000;
+
 /** What a connection sends, by the ids of the fields that show it; `limit`: `cpu`, `bandwidth` or "". */
 export async function sending(pc) {
   const entries = await entriesOf(pc);
@@ -26,7 +29,8 @@ export async function sending(pc) {
 /** What the server knows of a stream, for whoever presents on it; an empty object when it does not say. */
 export async function arriving(stream, token) {
   const ask = async (path) => {
-    const response = await fetch(`/api/v1/${path}`, { headers: bearer(token) }).catch(() => null);
+    const given = { headers: bearer(token), signal: AbortSignal.timeout(PATIENCE_MS) };
+    const response = await fetch(`/api/v1/${path}`, given).catch(() => null);
     return response?.ok ? await response.json().catch(() => null) : null;
   };
   const known = await ask(`streams/${encodeURIComponent(stream)}`);

@@ -77,7 +77,8 @@ function checkSound(level) {
   if (heard?.track !== now.microphone) heard = { track: now.microphone, ever: false };
   if (level !== null && audible(level)) heard.ever = true;
   const name = now.microphone?.label || "The microphone";
-  if (!now.microphone) check("sound", "open", now.screenSound ? "The screen’s only." : "No microphone.");
+  const without = $("microphone").value === "none" ? "No microphone." : "Not turned on yet.";
+  if (!now.microphone) check("sound", "open", now.screenSound ? "The screen’s only." : without);
   else if (pressed("mute")) check("sound", "bad", `${name} is muted.`);
   else if (heard.ever) check("sound", "good", `${name} is heard.`);
   else check("sound", "open", level === null ? `${name} is on.` : `${name}: say something.`);
