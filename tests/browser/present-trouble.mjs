@@ -47,6 +47,15 @@ export default async function trouble(test) {
   await page.close();
 
   await taken(test, server, open, address);
+  await unknown(test, open);
+}
+
+/** Only streams with a section of their own exist. */
+async function unknown(test, open) {
+  const server = await Server.start(test, { environment: { TRIBUNE_STREAMS_PROVISIONED_ONLY: 'true' } });
+  const page = await open('unknown', `${server.url}/publish/talk#${await server.token('talk')}`);
+  await page.click('#go');
+  await says(test, page, '#message', 'an unknown stream', /no stream called “talk”.*Check the link/s);
 }
 
 /** Somebody else presents; then a page of the same presenter's takes over; then the server is gone. */
