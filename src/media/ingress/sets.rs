@@ -9,7 +9,7 @@ pub(super) struct Sets {
     picture: Option<(u32, u64)>,
     is_whole: bool,
     /// The picture has brought sets of its own.
-    has_sets: bool,
+    is_equipped: bool,
     /// Numbers in front of which sets were put, the latest of them in order, and how many in all.
     places: Vec<u64>,
     total: u64,
@@ -31,17 +31,17 @@ impl Sets {
         }
         let follows = before.is_some_and(|(_, newest)| seq == newest + 1);
         if before.is_none_or(|(picture, _)| picture != timestamp) {
-            (self.is_whole, self.has_sets) = (follows, false);
+            (self.is_whole, self.is_equipped) = (follows, false);
         } else {
             self.is_whole &= follows;
         }
         self.picture = Some((timestamp, seq));
         self.collect(payload);
-        let is_bare = starts && self.is_whole && !self.has_sets && !self.sps.is_empty() && !self.pps.is_empty();
+        let is_bare = starts && self.is_whole && !self.is_equipped && !self.sps.is_empty() && !self.pps.is_empty();
         if !is_bare {
             return None;
         }
-        self.has_sets = true;
+        self.is_equipped = true;
         self.places.push(seq);
         self.total += 1;
         if self.places.len() > MOST_PLACES {
@@ -87,7 +87,7 @@ impl Sets {
             Some(PPS) => &mut self.pps,
             Some(_) | None => return,
         };
-        self.has_sets = true;
+        self.is_equipped = true;
         if unit.len() <= LARGEST && set != unit {
             set.clear();
             set.extend_from_slice(unit);
