@@ -73,9 +73,10 @@ export class Server {
   /** @returns the endpoint URL for viewers */
   whep(stream) { return `${this.url}/whep/${stream}`; }
 
-  /** Makes a token with the server's own command. `right`: `publish` or `watch`; `as`: another identity. */
+  /** Makes a token with the server's own command, without a stream an admin's; `right`: `publish` or `watch`; `as`: another identity. */
   async token(stream, { right = 'publish', as } = {}) {
-    const words = ['token', '--stream', stream, `--${right}`, '--for', '1h', ...(as ? ['--as', as] : [])];
+    const what = stream ? ['--stream', stream, `--${right}`] : ['--admin'];
+    const words = ['token', ...what, '--for', '1h', ...(as ? ['--as', as] : [])];
     const { stdout } = await run(BINARY, words, { cwd: this.state, env: this.environment, timeout: 10_000 });
     const token = stdout.split('\n')[0].trim();
     if (!/^[A-Za-z0-9._~+/=-]+$/.test(token)) throw new Error(`no token on the first line of: ${stdout}`);

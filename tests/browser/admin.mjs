@@ -1,0 +1,137 @@
+// The page to run the show by: links with QR codes, who is there, kicking, revoking, and the report afterwards.
+
+import jsQR from 'jsqr';
+
+import { pause, until } from '../lib/case.mjs';
+import { Server } from '../lib/server.mjs';
+import { checkAccess, watchManners } from './axe.mjs';
+import { launch, openPage } from './browser.mjs';
+import { stateOf, textOf, visible } from './pages.mjs';
+
+export default async function admin(test) {
+  const server = await Server.start(test, { environment: { TRIBUNE_STREAMS_GRACE: `${GRACE_S}s` } });
+  const browser = await launch(test);
+  const page = await openPage(test, browser, `${server.url}/admin`, 'admin');
+  const manners = watchManners(test, page, server.url);
+
+  await until(5_000, 'the page to ask for a token', () => visible(page, '#token-form'));
+  await page.type('#token', await server.token('talk'));
+  await page.click('#token-form button');
+  await until(5_000, 'it to be refused', async () => /not an admin’s/.test(await textOf(page, '#message')));
+  test.check('a presenter’s token does not open it', true, await textOf(page, '#message'));
+  await page.goto(`${server.url}/admin#${await server.token()}`);
+  await page.reload(); // a change of the fragment alone loads nothing
+  await until(10_000, 'the page to be live', async () => await page.$eval('#connection', (it) => it.dataset.state) === 'live');
+  test.check('the token does not stay in the address bar', !page.url().includes('#'), page.url());
+  await checkAccess(test, page, 'admin, nothing live');
+
+  const publish = await makeLink(test, page, 'publish');
+  const watch = await makeLink(test, page, 'watch');
+  const presenter = await openPage(test, browser, publish, 'presenter');
+  await presenter.select('#quality', '360p30');
+  await presenter.click('#go');
+  await until(20_000, 'the presenter to be live', async () => await stateOf(presenter) === 'live');
+  const viewers = [];
+  for (const name of ['viewer-1', 'viewer-2']) viewers.push(await openPage(test, browser, watch, name));
+  await until(20_000, 'two viewers to be shown', async () => await figure(page, 'Viewers now') === '2');
+  test.check('the card says who presents from what', /Chrome\//.test(await textOf(page, '.stream .from')), await textOf(page, '.stream .from'));
+  test.check('and what comes in', / × /.test(await figure(page, 'Picture')), await figure(page, 'Picture'));
+  test.check('and how many more fit', /about/.test(await figure(page, 'Room for more')), await figure(page, 'Room for more'));
+
+  await page.click('.stream summary');
+  await until(5_000, 'three sessions to be listed', async () => (await page.$$('.stream tbody tr')).length === 3);
+  await checkAccess(test, page, 'admin, live');
+  await page.screenshot({ path: test.file('admin.png'), fullPage: true });
+  await look(test, page);
+
+  await kick(test, page, viewers[1]);
+  const left = await revoke(test, page, 'publish');
+  test.check('the revoked link no longer presents', left, '');
+  await until(10_000, 'the presenter to be refused', async () => !['live', 'connecting'].includes(await stateOf(presenter)));
+  test.note(`the presenter’s page says: ${await textOf(presenter, '#message')}`);
+
+  await until((GRACE_S + 12) * 1000, 'the report to be listed', async () => (await page.$$('#reports tbody tr')).length === 1);
+  await report(test, page, server);
+  const log = await page.$$eval('#log li', (lines) => lines.map((line) => line.textContent)).catch(() => []);
+  test.note(`${log.length} lines of log`);
+  manners.check('the page');
+}
+
+/** Makes a link; its QR code must decode to it. Returns the URL. */
+async function makeLink(test, page, right) {
+  await page.$eval('#made-url', (it) => { it.textContent = ''; });
+  await page.$eval('#make-link [name=stream]', (it) => { it.value = 'talk'; });
+  await page.select('#make-link [name=right]', right);
+  await page.click('#make-link button');
+  await until(5_000, 'the link to be made', async () => (await textOf(page, '#made-url')).includes('#'));
+  const url = await textOf(page, '#made-url');
+  await until(5_000, 'the QR code to be drawn', () => page.$eval('#qr img', (it) => it.complete && it.naturalWidth > 0));
+  const seen = await page.$eval('#qr img', (image) => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 600, height: 600 });
+    const context = canvas.getContext('2d');
+    context.fillStyle = '#fff';
+    context.fillRect(0, 0, 600, 600);
+    context.drawImage(image, 30, 30, 540, 540);
+    return [...context.getImageData(0, 0, 600, 600).data];
+  });
+  const code = jsQR(Uint8ClampedArray.from(seen), 600, 600);
+  test.check(`the QR code of the link to ${right} decodes to it`, code?.data === url, code ? '' : 'not decoded');
+  return url;
+}
+
+/** Presses twice: the second time is meant. */
+async function kick(test, page, viewer) {
+  const posts = [];
+  viewer.on('request', (request) => { if (request.method() === 'POST') posts.push(request.url()); });
+  const rows = await page.$$('.stream tbody tr');
+  const second = rows[2];
+  const id = await second.evaluate((row) => row.dataset.session);
+  const button = await second.$('button.kick');
+  await button.click();
+  await button.click();
+  await until(5_000, 'the session to go from the table', async () => await page.$(`[data-session="${id}"]`) === null);
+  test.check('a kick ends the session', true, id);
+}
+
+/** Revokes the one link with this right. */
+async function revoke(test, page, right) {
+  const word = right === 'publish' ? 'to present' : 'to watch';
+  const button = await page.evaluateHandle((wanted) => [...document.querySelectorAll('#links li')]
+    .find((row) => row.textContent.includes(wanted))?.querySelector('button'), word);
+  await button.click();
+  await button.click();
+  await until(5_000, 'the link to be revoked', async () => (await page.$$eval('#links li', (rows, wanted) => rows
+    .some((row) => row.textContent.includes(wanted) && row.textContent.includes('revoked')), word)));
+  return true;
+}
+
+/** The report's numbers must be what the test did. */
+async function report(test, page, server) {
+  await page.click('#reports tbody a');
+  await until(10_000, 'the report to be shown', () => visible(page, '#report'));
+  const seen = await page.$eval('#totals', (list) => Object.fromEntries([...list.children].map((row) => [row.children[0].textContent, row.children[1].textContent])));
+  test.check('the report knows the peak', seen['Most viewers at once'] === '2', JSON.stringify(seen));
+  test.check('and that nobody reconnected as presenter', seen['Presenter reconnected'] === '0');
+  await checkAccess(test, page, 'report');
+  await page.screenshot({ path: test.file('report.png'), fullPage: true });
+  await page.pdf({ path: test.file('report.pdf'), format: 'A4' }).catch((error) => test.note(`no PDF: ${error.message}`));
+}
+
+/** The page on a phone, and in the dark: for people to look at. */
+async function look(test, page) {
+  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
+  await page.screenshot({ path: test.file('admin-dark.png'), fullPage: true });
+  await page.setViewport({ width: 390, height: 844, isMobile: true, hasTouch: true });
+  await pause(500);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+  test.check('nothing sticks out on a phone', !wide);
+  await page.screenshot({ path: test.file('admin-phone.png'), fullPage: true });
+  await page.emulateMediaFeatures([]);
+  await page.setViewport({ width: 1280, height: 800 });
+}
+
+/** A figure of the stream's card by its name. */
+const figure = (page, name) => page.$$eval('.stream .figures div', (rows, wanted) => rows
+  .find((row) => row.children[0].textContent === wanted)?.children[1].textContent ?? '', name);
+
+const GRACE_S = 4;

@@ -1,0 +1,67 @@
+// The report of one broadcast, as a page that prints.
+
+import { ALARMS } from "./admin-log.js";
+import { ask, download, token } from "./api.js";
+import { draw } from "./chart.js";
+import { bytes, clock, dateAndTime, duration, element, figures, millis, number, percent, set } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const id = decodeURIComponent(location.pathname.split("/").pop());
+
+function show(report) {
+  document.title = `${report.stream}, ${dateAndTime(report.started)} · tribune`;
+  set($("title"), report.stream);
+  const end = report.ended ? `to ${dateAndTime(report.ended)}` : "still going on";
+  set($("when"), `${dateAndTime(report.started)} ${end}${report.interrupted ? "; the server ended before the broadcast did" : ""}`);
+  const { viewers, received, sent } = report;
+  figures($("totals"), [
+    ["Lasted", duration(report.seconds)],
+    ["Most viewers at once", number(viewers.peak)],
+    ["Viewers on average", number(viewers.average)],
+    ["Viewings", number(viewers.sessions)],
+    ["Different viewers, about", number(viewers.unique)],
+    ["Joins", number(viewers.joins)],
+    ["Presenter reconnected", number(report.reconnects)],
+    ["Sent", bytes(sent.bytes)],
+  ]);
+  const began = Date.parse(report.started);
+  draw($("viewers"), viewers.samples.map((count, i) => [began + i * viewers.sample_seconds * 1000, count]), "Viewers");
+  fill("starts", [["first packet", report.first_packet_ms], ["first picture", report.first_picture_ms]].map(
+    ([what, { p50, p95, max, count }]) => [what, ...(count ? [millis(p50), millis(p95), millis(max)] : ["–", "–", "–"]), number(count)]));
+  fill("traffic", [["from the presenter", received], ["to viewers", sent]].map(([what, traffic]) => [
+    what, number(traffic.packets), bytes(traffic.bytes), `${number(traffic.lost)} (${percent(traffic.lost / Math.max(traffic.packets + traffic.lost, 1))})`, number(traffic.resent)]));
+  fill("presenters", report.presenters.map(({ subject, user_agent, from, to, reason }) =>
+    [subject ?? "–", user_agent ?? "–", clock(from), to ? clock(to) : "–", (reason ?? "–").replaceAll("_", " ")]), "wide");
+  fill("alarms", report.alarms.map(({ kind, from, to, detail }) => [ALARMS[kind] ?? kind, clock(from), to ? clock(to) : "–", detail]), "wide");
+  $("no-alarms").hidden = report.alarms.length > 0;
+  $("alarms").hidden = report.alarms.length === 0;
+  $("report").hidden = false;
+}
+
+/** Fills a table: the first cell of a row is its header, the others are `classes` (numbers, if nothing is said). */
+function fill(name, rows, classes = "number") {
+  $(name).tBodies[0].replaceChildren(...rows.map(([first, ...others]) => {
+    const row = element("tr");
+    const head = element("th", first);
+    head.scope = "row";
+    row.append(head, ...others.map((words) => element("td", words, classes)));
+    return row;
+  }));
+}
+
+function refuse({ status, message }) {
+  const words = {
+    0: "The server does not answer. Load the page again when it does.",
+    401: "This page needs the admin’s token: open it from the page to run the show by.",
+    403: "This page needs the admin’s token: open it from the page to run the show by.",
+    404: "There is no such report. It may have been removed because it was old.",
+  };
+  set($("message"), words[status] ?? message);
+  $("message").hidden = false;
+}
+
+$("print").addEventListener("click", () => print());
+$("json").addEventListener("click", () => download(`reports/${encodeURIComponent(id)}`, `tribune-${id}.json`).catch(refuse));
+
+if (token()) ask("GET", `reports/${encodeURIComponent(id)}`).then(show, refuse);
+else refuse({ status: 401 });
