@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::addresses::{self, Interface};
 use crate::config::{self, Config, LogFormat, LogLevel};
 use crate::control::auth::{Auth, Identity, Right};
+use crate::control::reports::Shelf;
 use crate::control::stream::StreamName;
 use crate::control::tokens::{Secret, SecretError, Token};
 use crate::control::{self, Control};
@@ -34,6 +35,9 @@ pub enum AppError {
     /// No key to sign tokens with.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// What was revoked is not known.
+    #[error("the list of links in the state directory cannot be read: {0}")]
+    Links(io::Error),
     /// No media socket.
     #[error(
         "cannot open the media socket on {listen} (UDP): {source}; choose another address with --media or media.listen"
@@ -94,6 +98,7 @@ pub fn serve(config: &Config) -> Result<Ended, AppError> {
         drop(close);
         let _ = runtime.block_on(async { tokio::time::timeout(LAST_NOTICES, pump).await });
     }
+    control.close_records();
     runtime.shutdown_background();
     Ok(ended)
 }
@@ -135,7 +140,8 @@ pub fn log(config: &Config) {
 
 /// Starts floor by floor, the lowest first, and says where to find the result.
 fn start(config: &Config) -> Result<Ready, AppError> {
-    let auth = Arc::new(auth(config)?);
+    let links = control::links::Links::open(&state_dir(config)).map_err(AppError::Links)?;
+    let auth = Arc::new(auth(config)?.with_links(links));
     let metrics = Metrics::new();
     let (sender, notices) = mpsc::channel(config.max_sessions * NOTICES_PER_SESSION);
 
@@ -149,6 +155,10 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         max_unconnected_per_address: config.max_unconnected_per_address,
     };
     let control = Control::new(media.handle(), settings, &metrics)?;
+    match Shelf::open(&state_dir(config).join("reports")) {
+        Ok(shelf) => control.keep_reports(shelf),
+        Err(error) => tracing::warn!(%error, "no reports will be kept"),
+    }
 
     let mut http = config.http.clone();
     http.limits.connections = files::allow(http.limits.connections);
@@ -168,7 +178,7 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         media: SocketAddr::new(listen.ip(), media.port()),
         candidates: &candidates,
     };
-    let memory = Memory::new(&config::state_dir(config, environment), at.http.port());
+    let memory = Memory::new(&state_dir(config), at.http.port());
     let (presented, age) = memory.recall(SystemTime::now());
     control.expect(presented, age, Instant::now());
     // Whoever reads the welcome may already say goodbye.
@@ -279,8 +289,12 @@ impl Signals {
     }
 }
 
+fn state_dir(config: &Config) -> PathBuf {
+    config::state_dir(config, environment)
+}
+
 fn auth(config: &Config) -> Result<Auth, SecretError> {
-    let dir = config::state_dir(config, environment);
+    let dir = state_dir(config);
     let secret = Secret::load_or_create(&dir)?;
     Ok(Auth::new(secret, config.tokens.clone(), Arc::clone(&config.policies)))
 }

@@ -1,13 +1,13 @@
 //! Counters and gauges. Names are `tribune_<noun>_<unit>[_total]`, base units, no label that a client can choose.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{Counter, IntCounterVec, Opts, Registry, TextEncoder};
 
 use self::delays::Delays;
 
@@ -18,19 +18,28 @@ mod delays;
 pub struct Metrics {
     /// Floors register what they count here, once, at start.
     pub registry: Registry,
+    workers: OnceLock<Vec<Arc<WorkerCounters>>>,
 }
 
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { registry: Registry::new() })
+        Arc::new(Self { registry: Registry::new(), workers: OnceLock::new() })
     }
 
     /// Shows what these media threads count.
     /// # Errors
     /// When it was called before.
     pub fn show_media(&self, workers: Vec<Arc<WorkerCounters>>) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(MediaCollector::new(workers)?))
+        self.registry.register(Box::new(MediaCollector::new(workers.clone())?))?;
+        // Registering fails the second time.
+        let _ = self.workers.set(workers);
+        Ok(())
+    }
+
+    /// The media threads' counters; none before they are shown.
+    pub fn workers(&self) -> Vec<Arc<WorkerCounters>> {
+        self.workers.get().cloned().unwrap_or_default()
     }
 
     /// The Prometheus text format.
@@ -103,6 +112,8 @@ counts! {
 /// What one media thread counts. Written by that thread only.
 #[derive(Debug)]
 pub struct WorkerCounters {
+    /// Processor time in nanoseconds.
+    busy: AtomicU64,
     counts: [AtomicU64; COUNTS.len()],
     /// Of packets that are not of key frames, and of those that are.
     delays: [Delays; 2],
@@ -110,7 +121,11 @@ pub struct WorkerCounters {
 
 impl Default for WorkerCounters {
     fn default() -> Self {
-        Self { counts: [const { AtomicU64::new(0) }; COUNTS.len()], delays: Default::default() }
+        Self {
+            busy: AtomicU64::new(0),
+            counts: [const { AtomicU64::new(0) }; COUNTS.len()],
+            delays: Default::default(),
+        }
     }
 }
 
@@ -123,6 +138,16 @@ impl WorkerCounters {
     /// Reads.
     pub fn get(&self, count: Count) -> u64 {
         self.counts[count as usize].load(Ordering::Relaxed)
+    }
+
+    /// The thread has taken so much processor time in all.
+    pub fn worked(&self, busy: Duration) {
+        self.busy.store(busy.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Processor time that the thread has taken; a little old.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy.load(Ordering::Relaxed))
     }
 
     /// A burst, of a key frame or not, has been sent to so many viewers, so long after its first packet came.
@@ -140,6 +165,7 @@ fn add(counter: &AtomicU64, n: u64) {
 struct MediaCollector {
     workers: Vec<Arc<WorkerCounters>>,
     families: HashMap<&'static str, IntCounterVec>,
+    busy: Counter,
     delays: Desc,
 }
 
@@ -152,14 +178,16 @@ impl MediaCollector {
                 families.insert(*name, IntCounterVec::new(Opts::new(*name, *help), labels)?);
             }
         }
+        let busy = Counter::new("tribune_media_cpu_seconds_total", "Processor time of the media threads.")?;
         let delays = delays::description()?;
-        Ok(Self { workers, families, delays })
+        Ok(Self { workers, families, busy, delays })
     }
 }
 
 impl Collector for MediaCollector {
     fn desc(&self) -> Vec<&Desc> {
-        self.families.values().flat_map(Collector::desc).chain([&self.delays]).collect()
+        let families = self.families.values().flat_map(Collector::desc);
+        families.chain(self.busy.desc()).chain([&self.delays]).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -171,12 +199,14 @@ impl Collector for MediaCollector {
             let sum: u64 = self.workers.iter().map(|w| w.get(*count)).sum();
             shown.inc_by(sum.saturating_sub(shown.get()));
         }
+        let busy: Duration = self.workers.iter().map(|worker| worker.busy()).sum();
+        self.busy.inc_by((busy.as_secs_f64() - self.busy.get()).max(0.0));
         let delays = ["delta", "key"].iter().enumerate().map(|(at, frame)| {
             let threads = self.workers.iter().map(|worker| &worker.delays[at]);
             delays::sum(threads, frame)
         });
         let delays = delays::family(delays.collect());
-        self.families.values().flat_map(Collector::collect).chain([delays]).collect()
+        self.families.values().flat_map(Collector::collect).chain(self.busy.collect()).chain([delays]).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::links::Links;
 use super::stream::{Policies, StreamName};
 use super::tokens::{self, Secret, StaticToken, Token};
 
@@ -52,12 +53,23 @@ pub struct Auth {
     secret: Secret,
     tokens: Vec<StaticToken>,
     policies: Arc<Policies>,
+    links: Arc<Links>,
 }
 
 impl Auth {
     /// With the key of the signed tokens and the tokens of the configuration.
     pub fn new(secret: Secret, tokens: Vec<StaticToken>, policies: Arc<Policies>) -> Self {
-        Self { secret, tokens, policies }
+        Self { secret, tokens, policies, links: Arc::new(Links::unkept()) }
+    }
+
+    /// The same, with these links: their tokens can be revoked.
+    pub fn with_links(self, links: Links) -> Self {
+        Self { links: Arc::new(links), ..self }
+    }
+
+    /// The links that were made here.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Reads the value of an `Authorization` header; `None` when the request had none. Constant time in the token.
@@ -99,9 +111,17 @@ impl Auth {
 
     fn identify_at(&self, authorization: Option<&[u8]>, now: SystemTime) -> Result<Identity, Denied> {
         let token = bearer(authorization.ok_or(Denied::Missing)?)?;
-        let signed = self.secret.verify(token, now);
-        signed.or_else(|| tokens::find(&self.tokens, token).cloned()).ok_or(Denied::Invalid)
+        if let Some(signed) = self.secret.verify(token, now) {
+            let revoked = tokens::id(token).is_none_or(|id| self.links.is_revoked(&id));
+            return if revoked { Err(Denied::Invalid) } else { Ok(signed) };
+        }
+        tokens::find(&self.tokens, token).cloned().ok_or(Denied::Invalid)
     }
+}
+
+/// The id of the token in an `Authorization` header, if it is one that we sign. Says nothing of its being good.
+pub fn token_id(authorization: &[u8]) -> Option<String> {
+    tokens::id(bearer(authorization).ok()?)
 }
 
 /// The token of a `Bearer` credential (RFC 6750 §2.1). The scheme is told apart without regard to case (RFC 9110 §11.1).

@@ -202,7 +202,7 @@ impl Control {
         let proposal = Proposal { entrant: entrant.clone(), ice: waiting.ice.clone(), negotiated };
         let open = |route| self.media.open(proposal.spec(Role::Viewer, route));
         self.directory.watch(&waiting.stream, policy, &entrant, open)?;
-        self.opened(Role::Viewer, entrant, String::new()).delivered();
+        self.opened(Role::Viewer, &waiting.stream, entrant, String::new()).delivered();
         Ok(())
     }
 

@@ -331,6 +331,25 @@ impl Directory {
         (table.sessions.len(), table.streams.len())
     }
 
+    /// Sessions at most.
+    pub(super) fn max_sessions(&self) -> usize {
+        self.max_sessions
+    }
+
+    /// Places for viewers that are free.
+    pub(super) fn free_places(&self) -> usize {
+        self.viewer_places().saturating_sub(self.table().sessions.len())
+    }
+
+    /// Places for viewers of this stream that are free; `None` when there can be no such stream.
+    pub(super) fn places(&self, name: &StreamName) -> Option<usize> {
+        let policy = self.policies.of(name)?;
+        let table = self.table();
+        let free = self.viewer_places().saturating_sub(table.sessions.len());
+        let viewers = table.streams.get(name).map_or(0, |stream| stream.viewers);
+        Some(policy.max_viewers.map_or(free, |most| free.min(most.saturating_sub(viewers))))
+    }
+
     /// Viewers leave a few places free: a crowd never keeps a presenter out.
     fn viewer_places(&self) -> usize {
         self.max_sessions - (self.max_sessions / 8).min(PRESENTER_PLACES)
@@ -342,6 +361,7 @@ impl Directory {
             live: stream.seats.is_live(),
             viewers: stream.watching,
             open: self.policies.watch_is_open(name),
+            presenter: stream.seats.presenter(),
         }
     }
 

@@ -1,21 +1,29 @@
 //! Streams, sessions, permissions: who may do what, and who is doing it now.
 
+pub mod alarms;
 mod arrivals;
 pub mod auth;
 pub mod awaited;
+pub mod capacity;
 pub mod counter;
 mod directory;
 pub mod events;
 pub mod ice_servers;
 mod ids;
+pub mod journal;
 pub mod layers;
 pub mod limits;
+pub mod links;
 mod meters;
 mod patch;
+pub mod records;
+pub mod reports;
 mod seats;
 pub mod stream;
+pub mod timeline;
 pub mod tokens;
 mod tombstones;
+pub mod wall;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -26,11 +34,12 @@ use crate::media::layer::LayerChoice;
 use crate::media::{CloseReason, Notice, Restart, Role, Route, SessionId, SessionSpec, Summary};
 use crate::metrics::Metrics;
 use crate::net::{Full, Handle};
-use crate::wire::sdp::{Fingerprint, IceCredentials, Kind, Local, Negotiated, Offer, Refusal, Section, Shape};
+use crate::wire::sdp::{Codec, Fingerprint, IceCredentials, Kind, Local, Negotiated, Offer, Refusal, Section, Shape};
 use crate::wire::sdp::{answer_presenter, answer_viewer};
 
 use auth::Identity;
 use awaited::Presented;
+use capacity::Capacity;
 use counter::Counters;
 use directory::{Closing, Departed, Directory, Entrant, Stage};
 use events::Board;
@@ -39,6 +48,7 @@ use limits::{Key, Limits};
 use meters::Meters;
 use patch::IceSession;
 pub use patch::{EtagPolicy, PatchError, Patched, Precondition};
+use records::Records;
 use stream::{IdlePolicy, Policies, Slate, StreamName};
 
 /// The control plane. One per process, shared.
@@ -51,6 +61,8 @@ pub struct Control {
     counters: Counters,
     limits: Limits,
     meters: Meters,
+    records: Records,
+    capacity: Capacity,
 }
 
 /// Settings of the control plane.
@@ -212,6 +224,8 @@ pub struct StreamView {
     pub viewers: usize,
     /// Watching needs no token.
     pub open: bool,
+    /// Who presents and is connected, whether or not something comes of it now.
+    pub presenter: Option<SessionId>,
 }
 
 impl Control {
@@ -235,6 +249,8 @@ impl Control {
             counters: Counters::default(),
             limits: Limits::default(),
             meters: Meters::register(&metrics.registry)?,
+            records: Records::new(),
+            capacity: Capacity::new(metrics.workers()),
         }))
     }
 
@@ -283,7 +299,7 @@ impl Control {
         }
         match self.directory.close(id, now) {
             Closing::Now(departed) => {
-                self.ended(&departed, reason);
+                self.ended(id, &departed, reason);
                 self.media.close(id, reason);
                 true
             }
@@ -320,26 +336,32 @@ impl Control {
     /// Takes in what a worker tells.
     pub fn notice(&self, notice: Notice) {
         let now = Instant::now();
+        self.records.notice(&notice, now);
         match notice {
             Notice::Connected { session, remote: _ } => {
                 if let Some((role, after)) = self.directory.connected(session, now) {
                     self.meters.connected(role, after);
+                    self.follow(session, now);
                     self.remind(session);
                     tracing::debug!(?session, role = meters::word(role), ?after, "session connected");
                 }
             }
+            Notice::Vitals { .. } | Notice::Health { .. } => {}
             // Sound has one layer.
             Notice::Layers { kind: Kind::Audio, .. } | Notice::Playing { kind: Kind::Audio, .. } => {}
             Notice::Layers { session, kind: Kind::Video, layers } => self.directory.layers(session, layers, now),
             Notice::Playing { session, kind: Kind::Video, playing } => self.directory.playing(session, playing),
             Notice::Started { session, kind, format } => self.directory.started(session, kind, format),
             Notice::Flow { session, flows } => self.directory.flow(session, flows),
-            Notice::OnAir { session } => self.directory.on_air(session, now),
+            Notice::OnAir { session } => {
+                self.directory.on_air(session, now);
+                self.follow(session, now);
+            }
             Notice::Unplayable { session } => self.directory.part(session, CloseReason::Unplayable, now),
             Notice::Closed { session, reason, summary } => {
                 let (closing, departed) = self.directory.closed(session, now);
                 if let Closing::Now(departed) = &closing {
-                    self.ended(departed, reason);
+                    self.ended(session, departed, reason);
                 }
                 if let Some(departed) = departed {
                     self.summarize(session, &departed, reason, &summary);
@@ -370,6 +392,7 @@ impl Control {
         for (session, reason) in self.directory.parted(now) {
             self.close(session, reason);
         }
+        self.look(now);
     }
 
     /// Ready for new sessions.
@@ -393,11 +416,11 @@ impl Control {
             self.media.open(SessionSpec { standing, ..proposal.spec(Role::Presenter, route) })
         })?;
         if let Some((old, departed)) = replaced {
-            self.ended(&departed, CloseReason::TakenOver);
+            self.ended(old, &departed, CloseReason::TakenOver);
             self.directory.inscribe(old, CloseReason::TakenOver);
             self.media.close(old, CloseReason::TakenOver);
         }
-        Ok(self.opened(Role::Presenter, entrant, answer))
+        Ok(self.opened(Role::Presenter, stream, entrant, answer))
     }
 
     /// Lets a viewer in with whom `negotiate` agrees.
@@ -426,7 +449,7 @@ impl Control {
         let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
 
         self.directory.watch(stream, policy, &entrant, |route| self.media.open(proposal.spec(Role::Viewer, route)))?;
-        Ok(self.opened(Role::Viewer, entrant, answer))
+        Ok(self.opened(Role::Viewer, stream, entrant, answer))
     }
 
     /// Draws everything that is random about a session, and negotiates with it.
@@ -456,20 +479,25 @@ impl Control {
     }
 
     /// Counts a new session and puts it under its guard.
-    fn opened(self: &Arc<Self>, role: Role, entrant: Entrant, answer: String) -> Opened {
+    fn opened(self: &Arc<Self>, role: Role, stream: &StreamName, entrant: Entrant, answer: String) -> Opened {
+        self.records.began(entrant.id, role, stream, entrant.subject.as_deref(), entrant.created);
         self.meters.joined(role);
         self.meters.streams(self.directory.counts().1);
         Opened { session: entrant.id, etag: entrant.ice.etag, answer, guard: Some(Arc::clone(self)) }
     }
 
     /// Counts an end, once per session.
-    fn ended(&self, departed: &Departed, reason: CloseReason) {
+    fn ended(&self, id: SessionId, departed: &Departed, reason: CloseReason) {
+        let now = Instant::now();
+        self.records.ended(id, reason, now);
+        self.follow_stream(&departed.stream, now);
         self.meters.ended(departed.role, reason);
         self.meters.streams(self.directory.counts().1);
     }
 
     /// The one line that a session leaves behind.
     fn summarize(&self, session: SessionId, departed: &Departed, reason: CloseReason, summary: &Summary) {
+        self.records.summary(session, summary);
         if let Some(after) = summary.media_after {
             self.meters.first_media(departed.role, after);
         }
@@ -486,6 +514,21 @@ impl Control {
             resent = summary.resent,
             "session ended"
         );
+    }
+}
+
+/// A codec's name as people write it, in lower case.
+pub fn codec_word(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Opus => "opus",
+        Codec::G722 => "g722",
+        Codec::Pcmu => "pcmu",
+        Codec::Pcma => "pcma",
+        Codec::H264 => "h264",
+        Codec::H265 => "h265",
+        Codec::Vp8 => "vp8",
+        Codec::Vp9 => "vp9",
+        Codec::Av1 => "av1",
     }
 }
 

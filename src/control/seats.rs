@@ -132,6 +132,11 @@ impl Seats {
         self.taken.iter().filter_map(|seat| seat.subject.clone())
     }
 
+    /// Who presents, if its keys are agreed.
+    pub(super) fn presenter(&self) -> Option<SessionId> {
+        self.air().filter(|seat| seat.flow != Flow::Invited).map(|seat| seat.session)
+    }
+
     /// Nobody sits here.
     pub(super) fn is_empty(&self) -> bool {
         self.taken.is_empty()

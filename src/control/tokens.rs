@@ -29,6 +29,11 @@ impl Token {
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// What it calls itself; not secret.
+    pub fn id(&self) -> Option<String> {
+        id(&self.0)
+    }
 }
 
 impl fmt::Debug for Token {
@@ -132,6 +137,13 @@ impl Secret {
         let whole = stream.is_some() || claims.right == Right::Admin;
         (whole && seconds(now) < claims.exp).then_some(Identity { subject: claims.sub, stream, right: claims.right })
     }
+}
+
+/// What a token of ours calls itself; nothing is said of its being good.
+pub(super) fn id(token: &str) -> Option<String> {
+    let (payload, _) = token.strip_prefix(PREFIX)?.split_once('.')?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    Some(claims.id)
 }
 
 /// Why there is no secret.

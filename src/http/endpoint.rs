@@ -4,16 +4,17 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
-use crate::control::auth::{Denied, Identity, Right};
+use crate::control::auth::{Denied, Identity, Right, token_id};
 use crate::control::counter::CounterPolicy;
 use crate::control::limits::{Action, Key};
+use crate::control::records::About;
 use crate::control::stream::StreamName;
 use crate::control::{OpenError, Opened};
-use crate::media::Role;
+use crate::media::{CloseReason, Role, SessionId};
 use crate::wire::sdp::Refusal;
 
 use super::body::{self, Body};
@@ -128,8 +129,10 @@ pub(super) async fn post(
     guest.limit(app, client)?;
     body::expect_type(headers, SDP)?;
     let offer = body::read(headers, body, app.limits.offer_bytes, app.limits.body).await?;
-    match guest.open(app, client, text(&offer)?) {
+    let offer = text(&offer)?;
+    match guest.open(app, client, offer) {
         Ok(opened) => {
+            introduce(app, opened.session, headers, client, (offer, &opened.answer));
             let mut response = created(opened, guest.role(), &elsewhere::base(app, parts));
             app.offer_ice_servers(response.headers_mut());
             Ok(response)
@@ -144,6 +147,32 @@ pub(super) async fn post(
             }
         }
         Err(error) => elsewhere::or_refuse(app, parts, Problem::of_open(error)),
+    }
+}
+
+/// Tells for those who run the show who has made a session.
+pub(super) fn introduce(
+    app: &App,
+    session: SessionId,
+    headers: &HeaderMap,
+    client: IpAddr,
+    (offer, answer): (&str, &str),
+) {
+    let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect();
+    let link = authorization(headers).ok().flatten().and_then(token_id);
+    let revoked = link.as_deref().is_some_and(|link| app.auth.links().is_revoked(link));
+    let about = About {
+        user_agent: agent.as_deref().map(clean),
+        address: Some(client),
+        link,
+        offer: Some(offer.into()),
+        answer: Some(answer.into()),
+    };
+    app.control.describe(session, about);
+    if revoked {
+        // While the session was made.
+        app.control.close(session, CloseReason::Revoked);
     }
 }
 
@@ -190,6 +219,8 @@ pub(super) fn text(body: &Bytes) -> Result<&str, Problem> {
     str::from_utf8(body).map_err(|e| broken(format!("the offer is not UTF-8 after byte {}", e.valid_up_to())))
 }
 
+/// Characters of a client's name that are kept.
+const LONGEST_AGENT: usize = 256;
 /// The one media type of offers and answers.
 pub(super) const SDP: &str = "application/sdp";
 

@@ -77,7 +77,7 @@ pub(super) fn open(app: &App, session: SessionId, parts: &Parts, client: IpAddr)
     let place = place(app, client)?;
     let stream = app.control.create_events(session, EventKinds::all());
     let reader = stream.and_then(|stream| app.control.read_events(session, stream, last_seen(&parts.headers)));
-    reader.map(|reader| streaming(reader, place)).ok_or_else(|| missed(app, client))
+    reader.map(|reader| streaming(Box::new(reader), place)).ok_or_else(|| missed(app, client))
 }
 
 /// GET: reads an event stream, on from `Last-Event-ID` if that is there.
@@ -96,7 +96,7 @@ pub(super) fn get(
     }
     let place = place(app, client)?;
     let reader = app.control.read_events(session, stream, last_seen(&parts.headers));
-    reader.map(|reader| streaming(reader, place)).ok_or_else(|| missed(app, client))
+    reader.map(|reader| streaming(Box::new(reader), place)).ok_or_else(|| missed(app, client))
 }
 
 /// DELETE: ends an event stream.
@@ -119,7 +119,7 @@ pub(super) fn missed(app: &App, client: IpAddr) -> Problem {
 }
 
 /// A place to read at; connections that never end must leave room for those that do.
-fn place(app: &App, client: IpAddr) -> Result<Place, Problem> {
+pub(super) fn place(app: &App, client: IpAddr) -> Result<Place, Problem> {
     app.feeds.take(client).map_err(|why| match why {
         NoPlace::Total => Problem::Full { retry_after: RETRY },
         NoPlace::Address => Problem::TooMany { retry_after: RETRY },
@@ -147,7 +147,7 @@ fn last_seen(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The head of an event stream.
-fn head() -> Response<Body> {
+pub(super) fn head() -> Response<Body> {
     let mut response = empty();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(STREAM));
@@ -156,25 +156,48 @@ fn head() -> Response<Body> {
     response
 }
 
-fn streaming(reader: Reader, place: Place) -> Response<Body> {
+/// A story on a connection.
+pub(super) fn streaming(story: Box<dyn Story>, place: Place) -> Response<Body> {
     let mut response = head();
-    *response.body_mut() = Body::from(Feed::new(reader, place));
+    *response.body_mut() = Body::from(Feed::new(story, place));
     response
+}
+
+/// What is told on an event stream, piece by piece.
+pub(super) trait Story: Send {
+    /// The next piece, and the rest of the story; no piece at its end. Comments now and then, so that proxies do not give
+    /// the connection up.
+    fn next(self: Box<Self>) -> Pin<Box<dyn Future<Output = Told> + Send>>;
+}
+
+/// What came of asking for more of a story.
+pub(super) type Told = (Box<dyn Story>, Option<Bytes>);
+
+impl Story for Reader {
+    fn next(mut self: Box<Self>) -> Pin<Box<dyn Future<Output = Told> + Send>> {
+        Box::pin(async move {
+            let piece = match timeout(KEEP_ALIVE, Reader::next(&mut self)).await {
+                Ok(news) => news.map(|news| Bytes::from(write(&news))),
+                Err(_) => Some(Bytes::from_static(b":\n\n")),
+            };
+            (self as Box<dyn Story>, piece)
+        })
+    }
 }
 
 /// An event stream on a connection. Nothing is fetched before the connection has taken what came before.
 pub(super) struct Feed {
     /// The first bytes, so that the reader knows that it is connected.
     first: Option<Bytes>,
-    next: Pin<Box<dyn Future<Output = (Reader, Option<Bytes>)> + Send>>,
+    next: Pin<Box<dyn Future<Output = Told> + Send>>,
     over: bool,
     _place: Place,
 }
 
 impl Feed {
-    fn new(reader: Reader, place: Place) -> Self {
+    fn new(story: Box<dyn Story>, place: Place) -> Self {
         let first = Some(Bytes::from(format!("retry: {}\n\n", RETRY.as_millis())));
-        Self { first, next: Box::pin(next(reader)), _place: place, over: false }
+        Self { first, next: story.next(), _place: place, over: false }
     }
 
     /// The next piece; `None` at the end.
@@ -185,11 +208,11 @@ impl Feed {
         if self.over {
             return Poll::Ready(None);
         }
-        let Poll::Ready((reader, piece)) = self.next.as_mut().poll(cx) else {
+        let Poll::Ready((story, piece)) = self.next.as_mut().poll(cx) else {
             return Poll::Pending;
         };
         self.over = piece.is_none();
-        self.next = Box::pin(next(reader));
+        self.next = story.next();
         Poll::Ready(piece)
     }
 }
@@ -198,15 +221,6 @@ impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Feed")
     }
-}
-
-/// Waits for events; a comment now and then keeps proxies from giving the connection up.
-async fn next(mut reader: Reader) -> (Reader, Option<Bytes>) {
-    let piece = match timeout(KEEP_ALIVE, reader.next()).await {
-        Ok(news) => news.map(|news| Bytes::from(write(&news))),
-        Err(_) => Some(Bytes::from_static(b":\n\n")),
-    };
-    (reader, piece)
 }
 
 /// Events as they go over the wire. Only the last of them has the number: whoever missed one of them gets all again.

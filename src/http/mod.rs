@@ -2,7 +2,7 @@
 //!
 //! One listener for all: signalling (WHIP, WHEP), pages, operations; HTTP/1.1 and HTTP/2, plain or over TLS. A request
 //! walks `server` → `guard` (deadlines, framing) → `service` (checks, deadline, headers common to all) → `route` →
-//! one of `endpoint`, `session`, `streams`, `pages`, `ops`. What goes wrong anywhere is a `problem`.
+//! one of `endpoint`, `session`, `api`, `pages`, `ops`. What goes wrong anywhere is a `problem`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use crate::control::EtagPolicy;
 use crate::control::counter::CounterPolicy;
 use crate::control::ice_servers::IceServer;
 
+mod api;
 mod body;
 mod conditions;
 mod cors;
@@ -31,7 +32,6 @@ mod route;
 mod server;
 mod service;
 mod session;
-mod streams;
 mod tls;
 
 pub use server::Server;

@@ -38,6 +38,18 @@ pub(super) enum Problem {
     /// Ended, because the same identity presents in another one.
     #[error("this session has ended: its presenter has made another one")]
     TakenOver,
+    /// Unknown, or expired.
+    #[error("there is no such link; it may have expired")]
+    NoLink,
+    /// Unknown, or old.
+    #[error("there is no such report; old ones go when there are many")]
+    NoReport,
+    /// A link that cannot be made.
+    #[error("{0}")]
+    Link(String),
+    /// As many links as are kept.
+    #[error("there are as many links as are kept; they go when they expire")]
+    TooManyLinks,
     /// The method means nothing here.
     #[error("this method does nothing here; use one of: {allow}")]
     Method {
@@ -174,6 +186,10 @@ impl Problem {
             Self::NoStream => (StatusCode::NOT_FOUND, "no-such-stream", "No such stream"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no-such-session", "No such session"),
             Self::TakenOver => (StatusCode::NOT_FOUND, "session-taken-over", "The session was taken over"),
+            Self::NoLink => (StatusCode::NOT_FOUND, "no-such-link", "No such link"),
+            Self::NoReport => (StatusCode::NOT_FOUND, "no-such-report", "No such report"),
+            Self::Link(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no-such-link-possible", "Not a possible link"),
+            Self::TooManyLinks => (StatusCode::CONFLICT, "too-many-links", "Too many links"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::BodyTimeout(_) => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body came too slowly"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
@@ -220,6 +236,10 @@ impl Problem {
             | Self::NoStream
             | Self::NoSession
             | Self::TakenOver
+            | Self::NoLink
+            | Self::NoReport
+            | Self::Link(_)
+            | Self::TooManyLinks
             | Self::Method { .. }
             | Self::BodyTimeout(_)
             | Self::TooLarge { .. }
@@ -330,6 +350,10 @@ mod tests {
             (Problem::of_open(OpenError::UnknownStream), 404),
             (Problem::NoSession, 404),
             (Problem::TakenOver, 404),
+            (Problem::NoLink, 404),
+            (Problem::NoReport, 404),
+            (Problem::Link("x".into()), 422),
+            (Problem::TooManyLinks, 409),
             (Problem::Method { allow: "GET" }, 405),
             (Problem::BodyTimeout(Duration::from_secs(10)), 408),
             (Problem::TooLarge { limit: 65_536 }, 413),

@@ -6,6 +6,7 @@ use crate::control::events::EventStreamId;
 use crate::control::stream::StreamName;
 use crate::media::{Role, SessionId};
 
+use super::api::Call;
 use super::problem::Problem;
 
 /// What a path names.
@@ -33,8 +34,10 @@ pub(super) enum Route {
     Events(SessionId),
     /// `/session/{id}/events/{id}`
     EventStream(SessionId, EventStreamId),
-    /// `/api/v1/streams`
-    Streams,
+    /// `/session/{id}/timeline`
+    Timeline(SessionId),
+    /// `/api/v1/…`
+    Api(Call),
     /// `/metrics`
     Metrics,
     /// `/livez`
@@ -57,11 +60,12 @@ impl Route {
             ["metrics"] => Ok(Self::Metrics),
             ["livez"] => Ok(Self::Live),
             ["readyz"] => Ok(Self::Ready),
-            ["api", "v1", "streams"] => Ok(Self::Streams),
+            ["api", "v1", call @ ..] => Call::of(call).map(Self::Api),
             ["api", "whip"] => Ok(Self::EndpointByToken(Role::Presenter)),
             ["api", "whep"] => Ok(Self::EndpointByToken(Role::Viewer)),
             ["session", id] => session(id).map(Self::Session),
             ["session", id, "layer"] => session(id).map(Self::Layer),
+            ["session", id, "timeline"] => session(id).map(Self::Timeline),
             ["session", id, "events"] => session(id).map(Self::Events),
             ["session", id, "events", stream] => {
                 let stream = stream.parse().map_err(|()| Problem::NoSession)?;
@@ -79,6 +83,26 @@ impl Route {
         }
     }
 
+    /// The session that its path names by its URL.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Session(id) | Self::Layer(id) | Self::Events(id) | Self::EventStream(id, _) | Self::Timeline(id) => {
+                Some(*id)
+            }
+            Self::Home
+            | Self::PublishPage
+            | Self::WatchPage
+            | Self::EmbedPage
+            | Self::Static(_)
+            | Self::Endpoint(..)
+            | Self::EndpointByToken(_)
+            | Self::Api(_)
+            | Self::Metrics
+            | Self::Live
+            | Self::Ready => None,
+        }
+    }
+
     /// A fixed word for logs and metric labels.
     pub(super) fn word(&self) -> &'static str {
         match self {
@@ -92,7 +116,8 @@ impl Route {
             Self::Session(_) => "session",
             Self::Events(_) | Self::EventStream(..) => "events",
             Self::Layer(_) => "layer",
-            Self::Streams => "streams",
+            Self::Timeline(_) => "timeline",
+            Self::Api(_) => "api",
             Self::Metrics => "metrics",
             Self::Live => "livez",
             Self::Ready => "readyz",
@@ -103,6 +128,7 @@ impl Route {
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Self::Endpoint(..) | Self::EndpointByToken(_) | Self::Events(_) => "GET, HEAD, POST, OPTIONS",
+            Self::Api(call) => call.allow(),
             Self::Session(_) => "GET, HEAD, PATCH, DELETE, OPTIONS",
             Self::EventStream(..) => "GET, HEAD, DELETE, OPTIONS",
             Self::Layer(_) => "GET, HEAD, POST, DELETE, OPTIONS",
@@ -111,7 +137,7 @@ impl Route {
             | Self::WatchPage
             | Self::EmbedPage
             | Self::Static(_)
-            | Self::Streams
+            | Self::Timeline(_)
             | Self::Metrics
             | Self::Live
             | Self::Ready => "GET, HEAD, OPTIONS",
@@ -194,7 +220,7 @@ mod tests {
             ("/whip/l%69ve", Route::Endpoint(Role::Presenter, named("live"))),
             ("/api/whip", Route::EndpointByToken(Role::Presenter)),
             ("/api/whep", Route::EndpointByToken(Role::Viewer)),
-            ("/api/v1/streams", Route::Streams),
+            ("/api/v1/streams", Route::Api(Call::Streams)),
             ("/metrics", Route::Metrics),
             ("/livez", Route::Live),
             ("/readyz", Route::Ready),

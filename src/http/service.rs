@@ -31,7 +31,7 @@ use super::pages::{Pages, Purpose};
 use super::places::Places;
 use super::problem::Problem;
 use super::route::Route;
-use super::{cors, events, layers, ops, session, streams};
+use super::{api, cors, events, layers, ops, session};
 
 /// What requests are answered with.
 #[derive(Debug)]
@@ -92,6 +92,7 @@ impl App {
         let (parts, body) = request.into_parts();
         let route = Route::of(parts.uri.path());
         let word = route.as_ref().map_or("unknown", Route::word);
+        let session = route.as_ref().ok().and_then(Route::session);
         let preflight = cors::is_preflight(&parts);
         let client = self.client(&parts.headers, connection);
 
@@ -121,6 +122,9 @@ impl App {
         }
 
         let (status, took) = (response.status(), started.elapsed());
+        if let Some(session) = session.filter(|_| !preflight) {
+            self.control.asked(session, measure::word(&parts.method), word, status.as_u16());
+        }
         self.measures.request(word, &parts.method, status, took);
         tracing::debug!(
             route = word,
@@ -148,7 +152,7 @@ impl App {
             return Err(Problem::Method { allow });
         }
         if method == Method::OPTIONS {
-            if let Route::Session(id) | Route::Layer(id) | Route::Events(id) | Route::EventStream(id, _) = route {
+            if let Some(id) = route.session() {
                 session::exists(self, id)?;
             }
             let mut response = options(Some(&route));
@@ -191,7 +195,8 @@ impl App {
             Route::WatchPage => self.pages.page("watch.html", Purpose::Show, headers).await,
             Route::EmbedPage => self.pages.page("watch.html", Purpose::Embed, headers).await,
             Route::Static(name) => self.pages.page(&name, Purpose::Show, headers).await,
-            Route::Streams => streams::list(self, headers),
+            Route::Timeline(id) => api::timeline_of(self, id, headers, client),
+            Route::Api(call) => api::answer(self, call, parts, body, client).await,
             Route::Metrics => ops::metrics(self, headers, connection.peer.ip()),
             Route::Live => Ok(ops::live()),
             Route::Ready => ops::ready(self),
@@ -317,7 +322,7 @@ fn options(route: Option<&Route>) -> Response<Body> {
         headers.insert(ALLOW, HeaderValue::from_static(route.allow()));
     }
     let posted = match route {
-        Some(Route::Layer(_) | Route::Events(_)) => layers::JSON,
+        Some(Route::Layer(_) | Route::Events(_) | Route::Api(_)) => layers::JSON,
         _ => endpoint::SDP,
     };
     headers.insert("accept-post", HeaderValue::from_static(posted));

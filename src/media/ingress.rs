@@ -8,12 +8,14 @@ use bytes::Bytes;
 mod feedback;
 mod flow;
 mod padding;
+mod pulse;
 mod sets;
 mod standby;
 
 use self::feedback::{FEEDBACK_INTERVAL, REPORT_INTERVAL, RoundTrip};
 use self::flow::Flow;
 use self::padding::Padding;
+use self::pulse::Pulse;
 use self::sets::Sets;
 use self::standby::Standby;
 use super::clock::{Sync, WallClock};
@@ -46,6 +48,8 @@ pub struct Ingress {
     bytes_since_remb: u64,
     feedback_at: Instant,
     report_at: Instant,
+    /// When its health was told.
+    health_at: Instant,
     /// Our SSRC as a receiver.
     ssrc: u32,
     fir_seq: u8,
@@ -75,6 +79,7 @@ struct Lane {
     structure: Option<Box<Structure>>,
     gate: Gate,
     sync: Option<Sync>,
+    pulse: Pulse,
     packets: u64,
     payload_bytes: u64,
     asked: u64,
@@ -123,6 +128,7 @@ impl Ingress {
             bytes_since_remb: 0,
             feedback_at: now + FEEDBACK_INTERVAL,
             report_at: now + REPORT_INTERVAL,
+            health_at: now,
             ssrc,
             fir_seq: 0,
             flow: Flow::default(),
@@ -223,7 +229,7 @@ impl Ingress {
         let format =
             (section.formats.iter()).find(|f| f.payload_type == header.payload_type).ok_or(Dropped::Unknown)?;
         let (kind, codec) = (section.kind, format.codec);
-        let orientation = section.extensions.orientation;
+        let (orientation, audio_level) = (section.extensions.orientation, section.extensions.audio_level);
         let dependency = section.extensions.dependency_descriptor;
         let dependency = dependency.and_then(|id| header.extensions(plain).find(|(i, _)| *i == id)).map(|(_, v)| v);
 
@@ -267,6 +273,17 @@ impl Ingress {
         let keyframe = starts_keyframe(codec, payload);
         if keyframe {
             lane.gate.satisfied();
+        }
+        match kind {
+            Kind::Audio => {
+                let level = audio_level.and_then(|id| header.extensions(plain).find(|(i, _)| *i == id));
+                let level = level.and_then(|(_, value)| value.first()).map(|byte| byte & 0x7f);
+                lane.pulse.sound(payload.len(), level, arrived);
+            }
+            Kind::Video => {
+                let is_newest = newest.is_none_or(|newest| seq > newest);
+                lane.pulse.picture((header.timestamp, header.marker, keyframe), payload.len(), is_newest, arrived);
+            }
         }
         let source = lane.source.clone().ok_or(Dropped::Unknown)?;
         let orientation = orientation.and_then(|id| {
@@ -345,6 +362,7 @@ impl Ingress {
             structure: None,
             gate: Gate::default(),
             sync: None,
+            pulse: Pulse::default(),
             packets: 0,
             payload_bytes: 0,
             asked: 0,

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod egress;
 pub mod gate;
 pub mod gop;
+pub mod health;
 pub mod ingress;
 pub mod layer;
 pub mod lineup;
@@ -18,6 +19,7 @@ pub mod session;
 pub mod stream;
 pub mod track;
 pub mod viewer;
+pub mod vitals;
 pub mod worker;
 
 use std::fmt;
@@ -27,8 +29,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::health::Health;
 use self::layer::{LayerInfo, Playing};
 use self::lineup::Lineup;
+use self::vitals::Vitals;
 use crate::wire::sdp::{Format, IceCredentials, Kind, Negotiated};
 
 /// Names one session: 128 random bits. Knowing it is the right to end it, so it is never logged.
@@ -198,6 +202,8 @@ pub enum CloseReason {
     TakenOver,
     /// An operator ended it.
     Kicked,
+    /// The link that it was made with was revoked.
+    Revoked,
     /// The peer sent a DTLS close_notify or a fatal alert.
     PeerClosed,
     /// Nothing authentic came for 30 s.
@@ -226,6 +232,7 @@ impl CloseReason {
             Self::Abandoned => "abandoned",
             Self::TakenOver => "taken_over",
             Self::Kicked => "kicked",
+            Self::Revoked => "revoked",
             Self::PeerClosed => "peer_closed",
             Self::Silent => "silent",
             Self::NeverConnected => "never_connected",
@@ -267,6 +274,20 @@ pub enum Notice {
         session: SessionId,
         /// From where.
         remote: SocketAddr,
+    },
+    /// Where a viewer's numbers can be read from now on. Told once, behind `Connected`.
+    Vitals {
+        /// The viewer's session.
+        session: SessionId,
+        /// Its numbers.
+        vitals: Arc<Vitals>,
+    },
+    /// How a presenter is doing; once a second.
+    Health {
+        /// The presenter's session.
+        session: SessionId,
+        /// What it sent.
+        health: Box<Health>,
     },
     /// The presenter's first packet of a track came, or its format changed.
     Started {

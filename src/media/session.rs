@@ -1,10 +1,12 @@
 //! One session on its worker: the cold half, touched by signalling, feedback and timers only.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use super::ingress::Ingress;
+use super::vitals::Vitals;
 use super::{Role, SessionId, Standing, Summary};
 use crate::peer::Peer;
 use crate::peer::ice::Path;
@@ -53,6 +55,8 @@ pub enum Half {
         at: usize,
         /// When the next sender report is due.
         report_at: Instant,
+        /// Its numbers, for control.
+        vitals: Arc<Vitals>,
     },
     /// Over: its checks are refused for a while and its goodbye is repeated.
     Closing(Closing),

@@ -27,6 +27,8 @@ pub struct Viewer {
     pub first_media: Option<Instant>,
     /// How often it began once more with the last key frame, because the first one did not reach it.
     pub beginnings: u8,
+    /// When the first packet of video was sent, in ms after the first media packet; kept small.
+    first_picture: Option<u16>,
     /// Packets sent again.
     pub resent: u64,
     /// Which layers it wishes.
@@ -52,6 +54,7 @@ impl Viewer {
             video,
             first_media: None,
             beginnings: 0,
+            first_picture: None,
             resent: 0,
             choice: LayerChoice::Automatic,
             has_chosen: false,
@@ -95,7 +98,7 @@ impl Viewer {
             video.pad(seq as u16, packet, &mut self.sealer, run, out, self.path);
         }
         run.flush(out, self.path);
-        self.count(delivered, now);
+        self.count(delivered, last_picture.is_some(), now);
         delivered
     }
 
@@ -134,14 +137,18 @@ impl Viewer {
             delivered.bytes += packet.payload.len() as u64;
         };
         run.flush(out, self.path);
-        self.count(delivered, now);
+        self.count(delivered, true, now);
         (delivered, caught)
     }
 
     /// Remembers what was sent for the first time.
-    fn count(&mut self, delivered: Delivered, now: Instant) {
+    fn count(&mut self, delivered: Delivered, has_video: bool, now: Instant) {
         if delivered.packets > 0 {
             self.first_media.get_or_insert(now);
+            if has_video {
+                let after = now.saturating_duration_since(*self.first_media.get_or_insert(now)).as_millis();
+                self.first_picture.get_or_insert(u16::try_from(after).unwrap_or(u16::MAX));
+            }
             self.resend_credit = (self.resend_credit + delivered.bytes / RESEND_SHARE).min(RESEND_BURST);
         }
     }
@@ -197,6 +204,17 @@ impl Viewer {
             egress.missed(sent as u32);
         }
         sent
+    }
+
+    /// When the first packet of video was sent.
+    pub fn first_picture(&self) -> Option<Instant> {
+        Some(self.first_media? + Duration::from_millis(self.first_picture?.into()))
+    }
+
+    /// Packets sent and their payload bytes, resends not counted.
+    pub fn totals(&self) -> (u64, u64) {
+        let each = self.egresses().map(|(_, egress)| (u64::from(egress.packets), u64::from(egress.octets)));
+        each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
     /// The tracks that it takes.

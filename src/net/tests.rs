@@ -142,6 +142,7 @@ fn sessions_connect_and_end_whichever_worker_they_come_to() {
         handle.open(spec(&handle, &identity, *n)).expect("there is room");
         connect(socket, &handle, &identity, *n);
         let notice = told.blocking_recv().expect("told");
+        assert!(matches!(told.blocking_recv(), Some(Notice::Vitals { .. })));
         assert!(matches!(notice, Notice::Connected { session, .. } if session == SessionId(*n)), "{notice:?}");
     }
     for (n, socket) in &clients {

@@ -211,7 +211,10 @@ async fn the_list_of_streams_shows_what_one_may_watch() {
     assert_eq!(names(&anybody.body), ["live"]);
     assert_eq!(names(&admin.body), ["closed", "live"]);
     let document: serde_json::Value = serde_json::from_slice(&anybody.body).unwrap();
-    assert_eq!(document["streams"][0], serde_json::json!({"name": "live", "live": true, "viewers": 0}));
+    assert_eq!(
+        document["streams"][0],
+        serde_json::json!({"name": "live", "state": "live", "live": true, "viewers": {"now": 0}})
+    );
     house.shut_down().await;
 }
 

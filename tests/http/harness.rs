@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use tribune::control::auth::{Auth, Identity, Right};
+use tribune::control::reports::Shelf;
 use tribune::control::stream::{Policies, StreamName, StreamPolicy, WatchPolicy};
 use tribune::control::tokens::{Secret, StaticToken, sha256};
 use tribune::control::{self, Control, MediaPlane};
@@ -137,6 +138,7 @@ fn floors_below(metrics: &Metrics, state: &Path, change: impl FnOnce(&mut Polici
     };
     let plane = Plane { fingerprint: Fingerprint { hash: Hash::Sha256, value: vec![7; 32] } };
     let control = Control::new(plane, settings, metrics).expect("registered once");
+    control.keep_reports(Shelf::open(&state.join("reports")).expect("a shelf"));
     let secret = Secret::load_or_create(state).expect("a secret");
     let auth = Arc::new(Auth::new(secret, tokens(), policies));
     (control, auth)

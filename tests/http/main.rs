@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 #![expect(unreachable_pub, reason = "what the modules of a test share is nobody else's")]
 
+mod api;
 mod counter;
 mod endpoints;
 mod events;

@@ -72,6 +72,7 @@ impl Ingress {
             if !lane.gate.poll(now) {
                 continue;
             }
+            lane.pulse.asked(now);
             let feedback = lane.source.as_ref().map(|s| s.format.feedback).unwrap_or_default();
             if feedback.pli {
                 rtcp::write_pli(out, self.ssrc, lane.ssrc);
@@ -109,6 +110,8 @@ impl Ingress {
 #[derive(Debug)]
 pub(super) struct RoundTrip {
     smoothed: Duration,
+    /// A repair has been timed.
+    is_known: bool,
     /// A packet that was asked for, and when for the first time.
     probe: Option<(u64, Instant)>,
     /// The newest packet that was ever asked for.
@@ -118,7 +121,7 @@ pub(super) struct RoundTrip {
 impl RoundTrip {
     /// Nothing is known yet: as browsers do, 100 ms are assumed, so that most presenters are asked once per packet.
     pub(super) fn new() -> Self {
-        Self { smoothed: Duration::from_millis(100), probe: None, newest: 0 }
+        Self { smoothed: Duration::from_millis(100), is_known: false, probe: None, newest: 0 }
     }
 
     /// These packets, in order, are asked for now.
@@ -132,9 +135,15 @@ impl RoundTrip {
     /// A packet came. Returns the time to wait before it is asked for again, if that is known better now.
     pub(super) fn arrived(&mut self, seq: u64, now: Instant) -> Option<Duration> {
         let (_, asked) = self.probe.take_if(|(probe, _)| *probe == seq)?;
+        self.is_known = true;
         // RFC 6298 §2.3, with the same weight.
         self.smoothed = (self.smoothed * 7 + now.saturating_duration_since(asked)) / 8;
         Some(self.wait())
+    }
+
+    /// The time that repairs take, if there were any.
+    pub(super) fn known(&self) -> Option<Duration> {
+        self.is_known.then_some(self.smoothed)
     }
 
     /// The time to wait before a packet is asked for again: a repair that is a little late is not asked for twice.

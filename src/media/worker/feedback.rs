@@ -1,9 +1,10 @@
 //! RTCP both ways.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Count, Worker};
 use crate::media::Notice;
+use crate::media::clock::WallClock;
 use crate::media::egress::Egress;
 use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
@@ -50,13 +51,16 @@ impl Worker {
         self.scratch.clear();
         let requests = ingress.feedback(now, &mut self.scratch);
         self.counters.add(Count::KeyframesAsked, requests);
+        if let Some(health) = ingress.health(now) {
+            self.notices.push(Notice::Health { session: session.id, health: Box::new(health) });
+        }
         self.send_rtcp(key, out);
     }
 
     /// Sends a viewer its sender reports: our clock and its timestamps, so that sound and picture stay together.
     pub(super) fn viewer_report(&mut self, key: usize, now: Instant, out: &mut impl Outbox) {
         let session = &mut self.sessions[key];
-        let Half::Viewer { at, report_at } = &mut session.half else {
+        let Half::Viewer { at, report_at, vitals } = &mut session.half else {
             return;
         };
         if *report_at > now {
@@ -72,6 +76,10 @@ impl Worker {
             // Its pictures are reported on as soon as their timestamps say when they were made.
             *report_at = now + FIRST_REPORT;
         }
+        let (packets, bytes) = viewer.totals();
+        vitals.sent(packets, bytes, viewer.resent);
+        let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(session.created));
+        vitals.began(since(viewer.first_media), since(viewer.first_picture()));
         let by_report = stream.is_in_sync();
         let clock = &self.shared.clock;
 
@@ -163,6 +171,10 @@ impl Worker {
     fn viewer_said(&mut self, key: usize, at: usize, plain: &[u8], now: Instant, out: &mut impl Outbox) {
         let session = &mut self.sessions[key];
         let stream_key = session.stream;
+        let clock = self.shared.clock;
+        let Half::Viewer { vitals, .. } = &session.half else {
+            return;
+        };
         let stream = &mut self.streams[stream_key];
         let Some(viewer) = stream.viewers.get_mut(at) else {
             return;
@@ -189,9 +201,14 @@ impl Worker {
                     wants_keyframe = Some(egress.wanted);
                 }
             }
-            rtcp::Event::Report { about, lost, fraction_lost, .. } => {
+            rtcp::Event::Report { about, lost, fraction_lost, last_sr, delay, .. } => {
+                let lost = u64::try_from(lost).unwrap_or(0);
+                // The picture stands for the session; where there is none, the sound.
+                if viewer.video.as_ref().or(viewer.audio.as_ref()).is_some_and(|e| e.ssrc == about) {
+                    vitals.reported(fraction_lost, lost, round_trip(&clock, last_sr, delay, now));
+                }
                 if let Some(video) = viewer.video.as_mut().filter(|e| e.ssrc == about) {
-                    reported_lost = u64::try_from(lost).unwrap_or(0);
+                    reported_lost = lost;
                     if let Some(bandwidth) = &mut video.bandwidth {
                         bandwidth.report(fraction_lost, now);
                     }
@@ -232,6 +249,17 @@ impl Worker {
         }
     }
 }
+
+/// From our sender report to this answer to it, without the time that the viewer kept it (RFC 3550 §6.4.1).
+fn round_trip(clock: &WallClock, last_sr: u32, delay: u32, now: Instant) -> Option<Duration> {
+    let elapsed = ((clock.ntp(now) >> 16) as u32).wrapping_sub(last_sr).wrapping_sub(delay);
+    // In 1/65536 s. A clock that runs a little fast makes it less than nothing.
+    let good = last_sr != 0 && elapsed < LONGEST_ROUND_TRIP;
+    good.then(|| Duration::from_micros((u64::from(elapsed) * 1_000_000) >> 16))
+}
+
+/// 16 s, in 1/65536 s: what is more is no round trip.
+const LONGEST_ROUND_TRIP: u32 = 16 << 16;
 
 /// NACK items of one datagram that are looked at, 17 packets each.
 const MAX_NACK_ITEMS: u32 = 16;

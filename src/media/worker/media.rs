@@ -49,6 +49,9 @@ impl Worker {
         self.counters.add(Count::Connected, 1);
         self.counters.add(if agreed.profile == Profile::AesGcm { Count::ProfileGcm } else { Count::ProfileCm }, 1);
         self.notices.push(Notice::Connected { session: id, remote });
+        if let Half::Viewer { vitals, .. } = &self.sessions[key].half {
+            self.notices.push(Notice::Vitals { session: id, vitals: Arc::clone(vitals) });
+        }
     }
 
     /// A presenter's SRTP datagram.
@@ -220,7 +223,7 @@ impl Worker {
         let stream = self.sessions[key].stream;
         let at = self.streams[stream].add_viewer(Viewer::new(key, path, sealer, audio, video));
         self.streams[stream].route.set_outpost(self.id, true);
-        self.sessions[key].half = Half::Viewer { at, report_at: now + FIRST_REPORT };
+        self.sessions[key].half = Half::Viewer { at, report_at: now + FIRST_REPORT, vitals: Arc::default() };
         if self.streams[stream].viewers.len() == 1 {
             self.want_cache(stream);
         }

@@ -1,0 +1,269 @@
+//! Links: tokens made for people, listed and revoked by name.
+//!
+//! A token itself is never kept: only its id, which its claims carry, and what it is for. What was revoked stays known
+//! until it would have expired anyway; both stand in one file of the state directory.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Control;
+use super::auth::Right;
+use super::journal::Topic;
+use super::stream::StreamName;
+use crate::media::CloseReason;
+
+/// What is known of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The token's id.
+    pub id: String,
+    /// Its stream.
+    pub stream: String,
+    /// What it allows there.
+    pub right: Right,
+    /// Whose it is.
+    pub subject: String,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// When it ends by itself, in seconds since 1970.
+    pub expires: u64,
+    /// It has been revoked.
+    #[serde(default)]
+    pub revoked: bool,
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// There are too many.
+    #[error("there are {MOST} links; revoked and used ones go when they expire")]
+    TooMany,
+    /// It cannot be kept.
+    #[error("the list of links cannot be written: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// All links that are not over. Shared.
+#[derive(Debug)]
+pub struct Links {
+    /// `None`: they are not kept.
+    file: Option<PathBuf>,
+    known: Mutex<BTreeMap<String, Link>>,
+}
+
+impl Links {
+    /// Reads what is there. A damaged file is left beside the new one, and said.
+    /// # Errors
+    /// When there is a file and it cannot be read or moved: revoked links would be good again.
+    pub fn open(state_dir: &Path) -> io::Result<Self> {
+        let file = state_dir.join("links.json");
+        let known = match fs::read(&file) {
+            Ok(bytes) => match serde_json::from_slice::<Vec<Link>>(&bytes) {
+                Ok(links) => links,
+                Err(error) => {
+                    tracing::error!(path = %file.display(), %error, "the list of links is damaged; a new one is begun");
+                    fs::rename(&file, file.with_extension("damaged"))?;
+                    Vec::new()
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let now = seconds(SystemTime::now());
+        let known = known.into_iter().filter(|link| link.expires > now).map(|link| (link.id.clone(), link)).collect();
+        Ok(Self { file: Some(file), known: Mutex::new(known) })
+    }
+
+    /// None, and none is kept.
+    pub fn unkept() -> Self {
+        Self { file: None, known: Mutex::default() }
+    }
+
+    /// Has this token been revoked?
+    pub fn is_revoked(&self, id: &str) -> bool {
+        self.known().get(id).is_some_and(|link| link.revoked)
+    }
+
+    /// All that have not expired, the newest first.
+    pub fn all(&self) -> Vec<Link> {
+        let now = seconds(SystemTime::now());
+        let mut links: Vec<Link> = self.known().values().filter(|link| link.expires > now).cloned().collect();
+        links.sort_by_key(|link| std::cmp::Reverse(link.created));
+        links
+    }
+
+    /// Keeps a new one.
+    /// # Errors
+    /// `TooMany`, or `Io`: it is not kept then.
+    pub fn add(&self, link: Link) -> Result<(), LinkError> {
+        let mut known = self.known();
+        let now = seconds(SystemTime::now());
+        if known.len() >= MOST {
+            known.retain(|_, link| link.expires > now);
+        }
+        if known.len() >= MOST {
+            return Err(LinkError::TooMany);
+        }
+        let id = link.id.clone();
+        known.insert(id.clone(), link);
+        let written = self.write(&known);
+        if written.is_err() {
+            known.remove(&id);
+        }
+        Ok(written?)
+    }
+
+    /// Revokes one; `None` when there is no such link.
+    /// # Errors
+    /// `Io`: it is revoked until the process ends.
+    pub fn revoke(&self, id: &str) -> Result<Option<Link>, LinkError> {
+        let mut known = self.known();
+        let Some(link) = known.get_mut(id) else {
+            return Ok(None);
+        };
+        link.revoked = true;
+        let link = link.clone();
+        self.write(&known)?;
+        Ok(Some(link))
+    }
+
+    /// Writes beside the place and renames, so that a crash leaves the old list or the new one.
+    fn write(&self, known: &BTreeMap<String, Link>) -> io::Result<()> {
+        let Some(path) = &self.file else {
+            return Ok(());
+        };
+        let draft = path.with_extension("draft");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let links: Vec<&Link> = known.values().collect();
+        file.write_all(&serde_json::to_vec(&links)?)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Link>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control {
+    /// Ends the sessions that were made with this link, and tells.
+    pub fn end_link(&self, link: &Link) {
+        let used = self.persons(None).into_iter().filter(|person| person.link.as_deref() == Some(&link.id));
+        for session in used.filter_map(|person| self.called(person.id)) {
+            self.close(session, CloseReason::Revoked);
+        }
+        self.tell_link(link, "revoked");
+    }
+
+    /// Tells that a link was `made` or `revoked`.
+    pub fn tell_link(&self, link: &Link, what: &'static str) {
+        let stream = link.stream.parse::<StreamName>().ok();
+        let data = json!({ "id": link.id, "right": link.right, "state": what });
+        self.records.journal.tell(Topic::Link, stream.as_ref(), data);
+    }
+}
+
+/// A time as links have it.
+pub fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The same the other way round.
+pub fn time(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// Links that have not expired; about 200 bytes each.
+pub const MOST: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("tribune-links-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir_all(&dir).expect("a directory");
+            Self(dir)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn link(id: &str, expires_in: u64) -> Link {
+        let created = seconds(SystemTime::now());
+        let (stream, subject) = ("talk".to_owned(), "ann".to_owned());
+        Link {
+            id: id.to_owned(),
+            stream,
+            right: Right::Watch,
+            subject,
+            created,
+            expires: created + expires_in,
+            revoked: false,
+        }
+    }
+
+    #[test]
+    fn what_was_revoked_stays_so_after_a_restart() {
+        let dir = Dir::new("revoked");
+        let links = Links::open(&dir.0).expect("none yet");
+        links.add(link("a", 60)).expect("kept");
+        links.add(link("b", 60)).expect("kept");
+        assert_eq!(links.revoke("a").expect("written").map(|link| link.id).as_deref(), Some("a"));
+
+        let links = Links::open(&dir.0).expect("some");
+
+        assert!(links.is_revoked("a") && !links.is_revoked("b") && !links.is_revoked("c"));
+        assert_eq!(links.all().len(), 2);
+        assert_eq!(links.revoke("c").expect("nothing to write"), None);
+    }
+
+    #[test]
+    fn a_link_that_has_expired_is_forgotten() {
+        let dir = Dir::new("expired");
+        let links = Links::open(&dir.0).expect("none yet");
+        links.add(link("a", 0)).expect("kept");
+
+        assert_eq!(links.all(), []);
+
+        drop(links);
+        assert!(!Links::open(&dir.0).expect("a list").known().contains_key("a"));
+    }
+
+    #[test]
+    fn a_damaged_list_is_kept_beside_a_new_one() {
+        let dir = Dir::new("damaged");
+        fs::write(dir.0.join("links.json"), b"[{").expect("written");
+
+        let links = Links::open(&dir.0).expect("a new list");
+        links.add(link("a", 60)).expect("kept");
+
+        assert_eq!(fs::read(dir.0.join("links.damaged")).expect("there"), b"[{");
+    }
+
+    #[test]
+    fn there_are_no_more_links_than_so_many() {
+        let links = Links::unkept();
+        for n in 0..MOST {
+            links.add(link(&n.to_string(), 3_600)).expect("room");
+        }
+
+        assert!(matches!(links.add(link("x", 3_600)), Err(LinkError::TooMany)));
+    }
+}

@@ -1,0 +1,342 @@
+//! One session in the records.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::control::stream::StreamName;
+use crate::control::timeline::{Happening, Moment, Timeline, masked};
+use crate::control::{Control, codec_word};
+use crate::media::health::Health;
+use crate::media::layer::{LayerInfo, Playing};
+use crate::media::vitals::{VitalSigns, Vitals};
+use crate::media::{CloseReason, Role, SessionId, Summary};
+use crate::wire::sdp::{Format, Kind};
+
+/// Names a session to those who run the show: the first half of its id, which also stands in the log. The other half is
+/// secret: whoever knows all of it may use the session's own resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShortId(u64);
+
+impl ShortId {
+    /// Of a session.
+    pub fn of(id: SessionId) -> Self {
+        Self((id.0 >> 64) as u64)
+    }
+}
+
+impl fmt::Display for ShortId {
+    /// 16 lower-case hex digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for ShortId {
+    type Err = ();
+
+    /// Exactly 16 lower-case hex digits.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let canonical = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if canonical { u64::from_str_radix(text, 16).map(Self).map_err(drop) } else { Err(()) }
+    }
+}
+
+/// Who made a session, and with which descriptions.
+#[derive(Clone, Default)]
+pub struct About {
+    /// Its client's name for itself, as it came.
+    pub user_agent: Option<String>,
+    /// Where its request came from.
+    pub address: Option<IpAddr>,
+    /// The link that it used.
+    pub link: Option<String>,
+    /// Its offer, or its answer to ours.
+    pub offer: Option<Box<str>>,
+    /// The other half.
+    pub answer: Option<Box<str>>,
+}
+
+impl fmt::Debug for About {
+    /// Leaves out what is secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("About").field("user_agent", &self.user_agent).finish_non_exhaustive()
+    }
+}
+
+impl About {
+    /// Bytes of the descriptions.
+    pub(super) fn size(&self) -> usize {
+        self.offer.iter().chain(&self.answer).map(|text| text.len()).sum()
+    }
+
+    /// Drops the descriptions, and tells how many bytes they had.
+    pub(super) fn forget(&mut self) -> usize {
+        let size = self.size();
+        (self.offer, self.answer) = (None, None);
+        size
+    }
+}
+
+/// A session as those who run the show see it.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Its name.
+    pub id: ShortId,
+    /// Presenter or viewer.
+    pub role: Role,
+    /// Its stream.
+    pub stream: StreamName,
+    /// Whose token it was made with.
+    pub subject: Option<String>,
+    /// Its client's name for itself.
+    pub user_agent: Option<String>,
+    /// Where its request came from.
+    pub address: Option<IpAddr>,
+    /// The link that it used.
+    pub link: Option<String>,
+    /// Where its media goes or comes from.
+    pub remote: Option<SocketAddr>,
+    /// When it was made.
+    pub created: Instant,
+    /// From its answer to agreed keys.
+    pub connected_after: Option<Duration>,
+    /// When and why it ended.
+    pub ended: Option<(Instant, CloseReason)>,
+    /// What its sound and picture are: of a presenter.
+    pub codecs: [Option<&'static str>; 2],
+    /// Which layers a viewer gets, and the name of the encoding.
+    pub playing: Option<(Playing, Option<String>)>,
+    /// A viewer's numbers.
+    pub signs: VitalSigns,
+    /// How a presenter was doing last.
+    pub health: Option<Health>,
+    /// What it did, when it is over.
+    pub summary: Option<Summary>,
+}
+
+impl Person {
+    /// Of an entry.
+    pub(super) fn of(id: SessionId, entry: &Entry) -> Self {
+        Self {
+            id: ShortId::of(id),
+            role: entry.role,
+            stream: entry.stream.clone(),
+            subject: entry.subject.clone(),
+            user_agent: entry.about.user_agent.clone(),
+            address: entry.about.address,
+            link: entry.about.link.clone(),
+            remote: entry.remote,
+            created: entry.created,
+            connected_after: entry.connected_after,
+            ended: entry.ended,
+            codecs: entry.codecs,
+            playing: entry.playing.clone(),
+            signs: entry.signs(),
+            health: entry.health.map(|(health, _)| health),
+            summary: entry.summary,
+        }
+    }
+}
+
+/// What is kept of one session.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) role: Role,
+    pub(super) stream: StreamName,
+    pub(super) subject: Option<String>,
+    pub(super) about: About,
+    remote: Option<SocketAddr>,
+    pub(super) created: Instant,
+    connected_after: Option<Duration>,
+    pub(super) ended: Option<(Instant, CloseReason)>,
+    codecs: [Option<&'static str>; 2],
+    pub(super) layers: Vec<LayerInfo>,
+    playing: Option<(Playing, Option<String>)>,
+    pub(super) vitals: Option<Arc<Vitals>>,
+    pub(super) health: Option<(Health, Instant)>,
+    pub(super) summary: Option<Summary>,
+    pub(super) timeline: Timeline,
+    /// What of its numbers stands in its timeline.
+    told: Told,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    first_media: bool,
+    first_picture: bool,
+    is_lossy: bool,
+}
+
+/// What was seen for the first time at a look: after how long its first packet and its first picture were sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct First {
+    pub(super) media: Option<Duration>,
+    pub(super) picture: Option<Duration>,
+}
+
+impl Entry {
+    pub(super) fn new(role: Role, stream: StreamName, subject: Option<String>, created: Instant) -> Self {
+        Self {
+            role,
+            stream,
+            subject,
+            about: About::default(),
+            remote: None,
+            created,
+            connected_after: None,
+            ended: None,
+            codecs: [None; 2],
+            layers: Vec::new(),
+            playing: None,
+            vitals: None,
+            health: None,
+            summary: None,
+            timeline: Timeline::new(created),
+            told: Told::default(),
+        }
+    }
+
+    pub(super) fn connected(&mut self, remote: SocketAddr, now: Instant) {
+        self.remote = Some(remote);
+        self.connected_after.get_or_insert(now.saturating_duration_since(self.created));
+        self.timeline.add(now, Happening::Connected(remote));
+    }
+
+    pub(super) fn started(&mut self, kind: Kind, format: &Format, now: Instant) {
+        let codec = codec_word(format.codec);
+        self.codecs[kind as usize] = Some(codec);
+        let kind = if kind == Kind::Audio { "audio" } else { "video" };
+        self.timeline.add(now, Happening::Started { kind, codec });
+    }
+
+    pub(super) fn plays(&mut self, playing: Playing, rid: Option<String>, now: Instant) {
+        self.timeline.add(now, Happening::Layer { playing, rid: rid.clone() });
+        self.playing = Some((playing, rid));
+    }
+
+    /// The name of one of a presenter's encodings.
+    pub(super) fn rid(&self, layer: u8) -> Option<String> {
+        self.layers.iter().find(|info| info.layer == layer)?.rid.as_deref().map(str::to_owned)
+    }
+
+    pub(super) fn end(&mut self, reason: CloseReason, now: Instant) {
+        self.look(now);
+        self.ended = Some((now, reason));
+        self.timeline.add(now, Happening::Closed(reason));
+    }
+
+    /// How it is doing.
+    pub(super) fn signs(&self) -> VitalSigns {
+        let mut signs = self.vitals.as_ref().map(|vitals| vitals.read()).unwrap_or_default();
+        if let Some(summary) = &self.summary {
+            (signs.packets, signs.bytes, signs.resent) = (summary.packets, summary.bytes, summary.resent);
+            signs.lost = signs.lost.max(summary.lost);
+            signs.first_media = signs.first_media.or(summary.media_after);
+        }
+        signs
+    }
+
+    /// Writes down what its numbers tell.
+    pub(super) fn look(&mut self, now: Instant) -> First {
+        let Some(vitals) = &self.vitals else {
+            return First::default();
+        };
+        let (signs, mut first) = (vitals.read(), First::default());
+        if let Some(after) = signs.first_media.filter(|_| !self.told.first_media) {
+            self.told.first_media = true;
+            first.media = Some(after);
+            self.timeline.add_after(after, Happening::FirstPacket);
+        }
+        if let Some(after) = signs.first_picture.filter(|_| !self.told.first_picture) {
+            self.told.first_picture = true;
+            first.picture = Some(after);
+            self.timeline.add_after(after, Happening::FirstPicture);
+        }
+        if signs.loss > LOSS_BEGINS && !self.told.is_lossy {
+            self.told.is_lossy = true;
+            self.timeline.add(now, Happening::LossBegan(signs.loss));
+        } else if signs.loss < LOSS_ENDS && self.told.is_lossy {
+            self.told.is_lossy = false;
+            self.timeline.add(now, Happening::LossEnded);
+        }
+        first
+    }
+}
+
+/// A session's flight recorder.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// The session.
+    pub person: Person,
+    /// What happened to it.
+    pub moments: Vec<Moment>,
+    /// Its offer without secrets, while that is kept.
+    pub offer: Option<String>,
+    /// The answer to it, likewise.
+    pub answer: Option<String>,
+}
+
+impl Control {
+    /// What happened to a session, for a while also when it is over.
+    pub fn recording(&self, id: SessionId) -> Option<Recording> {
+        let mut state = self.records.state();
+        let entry = state.sessions.get_mut(&id)?;
+        if entry.ended.is_none() {
+            entry.look(Instant::now());
+        }
+        let (person, moments) = (Person::of(id, entry), entry.timeline.moments());
+        let (offer, answer) = (entry.about.offer.clone(), entry.about.answer.clone());
+        drop(state);
+        let hide = |text: Option<Box<str>>| text.map(|text| masked(&text));
+        Some(Recording { person, moments, offer: hide(offer), answer: hide(answer) })
+    }
+}
+
+/// Share of lost packets from which on it is a burst, until it is below the other.
+const LOSS_BEGINS: f64 = 0.05;
+const LOSS_ENDS: f64 = 0.01;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_name_is_half_of_an_id() {
+        let id: SessionId = "00112233445566778899aabbccddeeff".parse().expect("an id");
+
+        let short = ShortId::of(id);
+
+        assert_eq!(short.to_string(), "0011223344556677");
+        assert_eq!("0011223344556677".parse(), Ok(short));
+        for bad in ["", "001122334455667", "00112233445566778", "001122334455667G", "+011223344556677"] {
+            assert_eq!(bad.parse::<ShortId>(), Err(()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_loss_is_told_when_it_begins_and_when_it_ends() {
+        let start = Instant::now();
+        let mut entry = Entry::new(Role::Viewer, "live".parse().expect("a name"), None, start);
+        let vitals = Arc::new(Vitals::default());
+        entry.vitals = Some(Arc::clone(&vitals));
+
+        vitals.began(Some(Duration::from_millis(20)), Some(Duration::from_millis(30)));
+        for n in 0..20 {
+            vitals.reported(if n < 10 { 128 } else { 0 }, 5, None);
+            entry.look(start + Duration::from_secs(n));
+        }
+
+        let told: Vec<_> = entry.timeline.moments().into_iter().map(|moment| moment.what).collect();
+        assert!(
+            matches!(
+                told.as_slice(),
+                [Happening::LossBegan(_), Happening::FirstPacket, Happening::FirstPicture, Happening::LossEnded]
+                    | [Happening::FirstPacket, Happening::FirstPicture, Happening::LossBegan(_), Happening::LossEnded]
+            ),
+            "{told:?}"
+        );
+    }
+}

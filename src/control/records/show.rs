@@ -1,0 +1,364 @@
+//! One stream in the records: is it live, who presents, what is wrong, and the report that grows meanwhile.
+
+use std::time::{Duration, Instant};
+
+use super::person::{About, Entry, First, Person, ShortId};
+use crate::control::StreamView;
+use crate::control::alarms::{self, Alarm, AlarmKind, Change, Watchman};
+use crate::control::journal::{Journal, Topic};
+use crate::control::reports::{Draft, Report};
+use crate::control::stream::StreamName;
+use crate::media::health::Health;
+use crate::media::layer::LayerInfo;
+use crate::media::{Role, SessionId, Summary};
+use crate::wire::sdp::{Codec, Format, Kind};
+
+/// How far a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Somebody presents.
+    Live,
+    /// The presenter has left a short while ago and may come back.
+    Grace,
+    /// Nobody presents.
+    Idle,
+}
+
+impl Stage {
+    /// A fixed word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Grace => "grace",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// How a stream is doing.
+#[derive(Clone, Debug)]
+pub struct StreamStatus {
+    /// Its name.
+    pub name: StreamName,
+    /// How far it is.
+    pub stage: Stage,
+    /// Since when it is so far; `None` when it has not been live lately.
+    pub since: Option<Instant>,
+    /// Watching needs no token.
+    pub open: bool,
+    /// Who presents.
+    pub presenter: Option<PresenterStatus>,
+    /// Viewers connected now.
+    pub viewers: usize,
+    /// The most of them in this broadcast.
+    pub peak: usize,
+    /// As many as there were all the time of it.
+    pub average: f64,
+    /// What is wrong.
+    pub alarms: Vec<Alarm>,
+    /// The report that will be made of this broadcast.
+    pub report: Option<String>,
+    /// Packets a second that one viewer gets.
+    pub packets_per_viewer: Option<f64>,
+    /// How many more viewers the machine would hold, when that can be told.
+    pub room: Option<u64>,
+}
+
+/// How a presenter is doing.
+#[derive(Clone, Debug)]
+pub struct PresenterStatus {
+    /// Its session.
+    pub person: Person,
+    /// What it sends for the ears.
+    pub audio: Option<Sound>,
+    /// What it sends for the eyes.
+    pub video: Option<Picture>,
+    /// Bits per second, of everything.
+    pub bitrate: f64,
+    /// Share of its packets that did not come, 0–1.
+    pub loss: f64,
+}
+
+/// What a presenter sends for the ears.
+#[derive(Clone, Debug)]
+pub struct Sound {
+    /// Its codec.
+    pub codec: Option<&'static str>,
+    /// The loudest level of the last second in dBov, −127–0, when it says so.
+    pub level: Option<i8>,
+    /// Nothing has been heard for so long.
+    pub silent: Duration,
+}
+
+/// What a presenter sends for the eyes.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Its codec.
+    pub codec: Option<&'static str>,
+    /// Its layers, with frames a second of their encodings.
+    pub layers: Vec<(LayerInfo, f64)>,
+    /// Between the last two key frames.
+    pub key_interval: Option<Duration>,
+    /// There are B-frames.
+    pub has_b_frames: bool,
+    /// It does not change.
+    pub is_frozen: bool,
+}
+
+/// What is known of a stream.
+#[derive(Debug)]
+pub(super) struct Show {
+    stage: Stage,
+    since: Instant,
+    pub(super) presenter: Option<SessionId>,
+    /// Codec of the sound.
+    sound: Option<Codec>,
+    watchman: Watchman,
+    watching: usize,
+    /// What readers were told last.
+    told: usize,
+    draft: Option<Draft>,
+    pub(super) finished: Option<Report>,
+}
+
+/// What has changed with a stream.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Stage(Stage),
+    Alarm(Change),
+}
+
+impl Turn {
+    pub(super) fn tell(&self, journal: &Journal, stream: &StreamName, show: &Show) {
+        match self {
+            Self::Stage(stage) => {
+                let data = serde_json::json!({
+                    "state": stage.word(),
+                    "presenter": show.presenter.map(|id| ShortId::of(id).to_string()),
+                });
+                journal.tell(Topic::Stream, Some(stream), data);
+            }
+            Self::Alarm(change) => journal.alarm(stream, change),
+        }
+    }
+}
+
+impl Show {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            stage: Stage::Idle,
+            since: now,
+            presenter: None,
+            sound: None,
+            watchman: Watchman::default(),
+            watching: 0,
+            told: 0,
+            draft: None,
+            finished: None,
+        }
+    }
+
+    /// How it stands by the directory.
+    pub(super) fn follow(
+        &mut self,
+        presenter: Option<SessionId>,
+        watching: usize,
+        grace: Duration,
+        now: Instant,
+    ) -> Vec<Turn> {
+        self.watching = watching;
+        if let Some(draft) = &mut self.draft {
+            draft.watching(watching, now);
+        }
+        let mut turns = Vec::new();
+        if presenter != self.presenter {
+            self.presenter = presenter;
+            turns.extend(self.watchman.leave().into_iter().map(Turn::Alarm));
+            for turn in &turns {
+                self.note(turn, now);
+            }
+            if let (Some(id), Some(draft)) = (presenter, &mut self.draft) {
+                draft.presenter_came(ShortId::of(id), now);
+            }
+            self.enter(if presenter.is_some() { Stage::Live } else { Stage::Grace }, now, &mut turns);
+        } else if self.stage == Stage::Grace && now.saturating_duration_since(self.since) >= grace {
+            self.finished = self.draft.take().map(|draft| draft.finish(now, false));
+            self.enter(Stage::Idle, now, &mut turns);
+        }
+        turns
+    }
+
+    fn enter(&mut self, stage: Stage, now: Instant, turns: &mut Vec<Turn>) {
+        if self.stage != stage {
+            (self.stage, self.since) = (stage, now);
+        }
+        // A takeover is news as well.
+        turns.push(Turn::Stage(stage));
+    }
+
+    fn note(&mut self, turn: &Turn, now: Instant) {
+        if let (Turn::Alarm(change), Some(draft)) = (turn, &mut self.draft) {
+            draft.alarm(change, now);
+        }
+    }
+
+    /// A session of it has been made.
+    pub(super) fn joined(&mut self, role: Role) {
+        if let (Role::Viewer, Some(draft)) = (role, &mut self.draft) {
+            draft.joined();
+        }
+    }
+
+    /// A viewer is somebody.
+    pub(super) fn seen(&mut self, about: &About) {
+        if let Some(draft) = &mut self.draft {
+            draft.seen(about.address, about.user_agent.as_deref());
+        }
+    }
+
+    /// A session of it is connected.
+    pub(super) fn connected(&mut self, _id: SessionId, entry: &Entry) {
+        if let (Role::Viewer, Some(draft)) = (entry.role, &mut self.draft) {
+            draft.connected();
+        }
+    }
+
+    /// A session of it is over.
+    pub(super) fn left(&mut self, person: &Person, now: Instant) {
+        if let (Role::Presenter, Some(draft)) = (person.role, &mut self.draft) {
+            draft.presenter_left(person, now);
+        }
+    }
+
+    /// What a session of it did in all.
+    pub(super) fn summed(&mut self, entry: &Entry, summary: &Summary) {
+        if let Some(draft) = &mut self.draft {
+            draft.summed(entry.role, summary);
+        }
+    }
+
+    /// The presenter's first packet: a broadcast begins, or goes on.
+    pub(super) fn started(&mut self, name: &StreamName, id: SessionId, kind: Kind, format: &Format, now: Instant) {
+        if kind == Kind::Audio {
+            self.sound = Some(format.codec);
+        }
+        if self.presenter == Some(id) {
+            self.draft.get_or_insert_with(|| Draft::new(name, self.watching, now)).presenter_came(ShortId::of(id), now);
+        }
+    }
+
+    /// Takes in how the presenter is doing.
+    pub(super) fn look(&mut self, person: &Person, health: &Health, now: Instant) -> Vec<Change> {
+        let changes = self.watchman.look(health, self.sound, now);
+        if let Some(draft) = &mut self.draft {
+            for change in &changes {
+                draft.alarm(change, now);
+            }
+            draft.presented(person, health);
+        }
+        changes
+    }
+
+    /// A viewer's first packets were seen.
+    pub(super) fn first(&mut self, first: First) {
+        if let Some(draft) = &mut self.draft {
+            draft.first(first.media, first.picture);
+        }
+    }
+
+    /// How many watch, if readers were told another number.
+    pub(super) fn count(&mut self) -> Option<usize> {
+        let changed = self.told != self.watching;
+        self.told = self.watching;
+        changed.then_some(self.watching)
+    }
+
+    /// Once a second; what is to be kept of the report in case that the process ends.
+    pub(super) fn sample(&mut self, now: Instant) -> Option<Report> {
+        self.draft.as_mut()?.sample(now)
+    }
+
+    /// The process ends.
+    pub(super) fn finish(&mut self, now: Instant) -> Option<Report> {
+        self.draft.take().map(|draft| draft.finish(now, false))
+    }
+
+    /// Nothing of it is left.
+    pub(super) fn is_forgettable(&self) -> bool {
+        self.stage == Stage::Idle && self.watching == 0 && self.draft.is_none() && self.finished.is_none()
+    }
+}
+
+impl StreamStatus {
+    pub(super) fn of(
+        name: &StreamName,
+        view: Option<&StreamView>,
+        show: Option<&Show>,
+        presenter: Option<(SessionId, &Entry)>,
+        open: bool,
+        now: Instant,
+    ) -> Self {
+        let viewers = view.map_or(0, |view| view.viewers);
+        let live = view.is_some_and(|view| view.live);
+        let draft = show.and_then(|show| show.draft.as_ref());
+        let stage = match show.map_or(Stage::Idle, |show| show.stage) {
+            _ if live => Stage::Live,
+            // The records follow in a moment.
+            Stage::Live => Stage::Grace,
+            other => other,
+        };
+        let health = presenter.and_then(|(_, entry)| entry.health).map(|(health, _)| health);
+        Self {
+            name: name.clone(),
+            stage,
+            since: show.filter(|show| show.stage != Stage::Idle).map(|show| show.since),
+            open,
+            presenter: presenter.map(|(id, entry)| PresenterStatus::of(id, entry, show, now)),
+            viewers,
+            peak: draft.map_or(0, Draft::peak).max(viewers),
+            average: draft.map_or(viewers as f64, |draft| draft.average(now)),
+            alarms: show.map(|show| show.watchman.alarms().cloned().collect()).unwrap_or_default(),
+            report: draft.map(|draft| draft.id().to_owned()),
+            packets_per_viewer: health.map(packets_per_second).filter(|rate| *rate > 0.0),
+            room: None,
+        }
+    }
+}
+
+impl PresenterStatus {
+    fn of(id: SessionId, entry: &Entry, show: Option<&Show>, now: Instant) -> Self {
+        let person = Person::of(id, entry);
+        let health = person.health.unwrap_or_default();
+        let is_on = |kind| show.is_some_and(|show| show.watchman.is_on(kind));
+        let [audio, video] = person.codecs;
+        let sound = |codec| Sound {
+            codec: Some(codec),
+            level: health.audio.and_then(|audio| audio.loudest).map(|level| -(level.min(127) as i8)),
+            silent: show.map(|show| show.watchman.silent_for(now)).unwrap_or_default(),
+        };
+        let seconds = health.interval.as_secs_f64().max(0.001);
+        let frames = |layer: u8| health.frames.get(usize::from(layer)).copied().unwrap_or(0);
+        let layers = entry.layers.iter().map(|info| (info.clone(), f64::from(frames(info.layer)) / seconds));
+        let picture = |codec| Picture {
+            codec: Some(codec),
+            layers: layers.collect(),
+            key_interval: health.video.and_then(|video| video.key_interval),
+            has_b_frames: is_on(AlarmKind::BFrames),
+            is_frozen: is_on(AlarmKind::Frozen) || is_on(AlarmKind::NoVideo),
+        };
+        Self {
+            audio: audio.map(sound),
+            video: video.map(picture),
+            bitrate: alarms::bitrate(&health),
+            loss: alarms::lost(&health),
+            person,
+        }
+    }
+}
+
+/// Packets a second of sound and of the best picture, which is what a viewer gets.
+fn packets_per_second(health: Health) -> f64 {
+    let audio = health.audio.map_or(0, |audio| audio.packets);
+    let video = health.video.map_or(0, |video| video.packets);
+    f64::from(audio + video) / health.interval.as_secs_f64().max(0.001)
+}

@@ -1,0 +1,193 @@
+//! `/api/v1/links`: tokens for people, each a link and a QR code, to be revoked by name.
+
+use std::time::{Duration, SystemTime};
+
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use hyper::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::control::auth::{Identity, Right};
+use crate::control::links::{Link, LinkError, seconds, time};
+use crate::control::stream::StreamName;
+use crate::control::wall;
+
+use super::super::body::{self, Body};
+use super::super::problem::Problem;
+use super::super::service::{App, empty};
+use super::{JSON, qr};
+
+/// What is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    stream: String,
+    right: Right,
+    /// Seconds.
+    #[serde(default = "a_day")]
+    expires_in: u64,
+    subject: Option<String>,
+}
+
+/// Makes a link. Its token is in the answer and nowhere else.
+/// # Errors
+/// `WrongType`, `TooLarge`, `Link` for what cannot be, `TooManyLinks`, `Internal` when it cannot be kept.
+pub(super) async fn make(app: &App, parts: &Parts, body: Incoming) -> Result<Response<Body>, Problem> {
+    body::expect_type(&parts.headers, JSON)?;
+    let body = body::read(&parts.headers, body, MAX_BODY, app.limits.body).await?;
+    let (identity, lifetime) = wanted(&body)?;
+    let Some(stream) = identity.stream.clone().filter(|stream| app.control.can_be(stream)) else {
+        return Err(Problem::Link("there is no such stream".to_owned()));
+    };
+
+    let token = app.auth.sign(&identity, lifetime);
+    let now = seconds(SystemTime::now());
+    let link = Link {
+        id: token.id().ok_or(Problem::Internal)?,
+        stream: stream.to_string(),
+        right: identity.right,
+        subject: identity.subject.clone(),
+        created: now,
+        expires: now.saturating_add(lifetime.as_secs()),
+        revoked: false,
+    };
+    app.auth.links().add(link.clone()).map_err(problem)?;
+    app.control.tell_link(&link, "made");
+
+    let page = if identity.right == Right::Publish { "publish" } else { "watch" };
+    let url = format!("{}/{page}/{stream}#{}", base(app, parts), token.reveal());
+    let mut shown = show(&link);
+    (shown["token"], shown["qr_svg"]) = (token.reveal().into(), qr::svg(&url).into());
+    shown["url"] = url.into();
+    let mut response = super::json(&shown)?;
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/links/{}", link.id)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// All links that have not expired, the newest first. Their tokens are not known any more.
+/// # Errors
+/// Never.
+pub(super) fn list(app: &App) -> Result<Response<Body>, Problem> {
+    let links: Vec<Value> = app.auth.links().all().iter().map(show).collect();
+    super::json(&json!({ "links": links }))
+}
+
+/// Revokes a link, and ends the sessions that were made with it.
+/// # Errors
+/// `NoLink`, `Internal` when it would be good again after a restart.
+pub(super) fn revoke(app: &App, id: &str) -> Result<Response<Body>, Problem> {
+    let link = app.auth.links().revoke(id).map_err(problem)?.ok_or(Problem::NoLink)?;
+    app.control.end_link(&link);
+    Ok(empty())
+}
+
+/// Whose token it is to be, and for how long.
+fn wanted(body: &[u8]) -> Result<(Identity, Duration), Problem> {
+    let broken = "the body is not an object of stream, right (publish or watch), expires_in, subject";
+    let wanted: Wanted = serde_json::from_slice(body).map_err(|_| Problem::BadRequest(broken))?;
+    let wrong = |what: &str| Err(Problem::Link(what.to_owned()));
+    let Ok(stream) = wanted.stream.parse::<StreamName>() else {
+        return wrong("a stream name is 1–64 of A–Z a–z 0–9 _ -");
+    };
+    let default = match wanted.right {
+        Right::Publish => format!("publisher:{stream}"),
+        Right::Watch => format!("viewer:{stream}"),
+        Right::Admin => return wrong("a link is to publish or to watch; an admin's token is made on the command line"),
+    };
+    if !(SHORTEST..=LONGEST).contains(&wanted.expires_in) {
+        return wrong("expires_in is 60 to 31536000 seconds");
+    }
+    let subject = wanted.subject.filter(|subject| !subject.is_empty()).unwrap_or(default);
+    if subject.chars().count() > LONGEST_SUBJECT || subject.chars().any(char::is_control) {
+        return wrong("a subject is at most 128 characters, without control characters");
+    }
+    let identity = Identity { subject, stream: Some(stream), right: wanted.right };
+    Ok((identity, Duration::from_secs(wanted.expires_in)))
+}
+
+fn show(link: &Link) -> Value {
+    json!({
+        "id": link.id,
+        "stream": link.stream,
+        "right": link.right,
+        "subject": link.subject,
+        "created": wall::rfc3339(time(link.created)),
+        "expires": wall::rfc3339(time(link.expires)),
+        "revoked": link.revoked,
+    })
+}
+
+/// Scheme and host that the link begins with: where the server is known to be, else where it was asked.
+fn base(app: &App, parts: &Parts) -> String {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(parts.uri.authority().map(Authority::as_str)).unwrap_or("localhost");
+    let scheme = if app.secure { "https" } else { "http" };
+    app.public_url.clone().unwrap_or_else(|| format!("{scheme}://{host}"))
+}
+
+fn problem(error: LinkError) -> Problem {
+    match error {
+        LinkError::TooMany => Problem::TooManyLinks,
+        LinkError::Io(error) => {
+            tracing::error!(%error, "the list of links cannot be written");
+            Problem::Internal
+        }
+    }
+}
+
+fn a_day() -> u64 {
+    86_400
+}
+
+/// Bytes of a wish.
+const MAX_BODY: usize = 4 * 1024;
+/// In seconds.
+const SHORTEST: u64 = 60;
+/// In seconds: a year.
+const LONGEST: u64 = 31_536_000;
+/// In characters.
+const LONGEST_SUBJECT: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_for_a_link_is_read_with_its_defaults() {
+        let (who, lifetime) = wanted(br#"{"stream": "talk", "right": "publish"}"#).expect("a wish");
+        assert_eq!((who.subject.as_str(), who.right, lifetime.as_secs()), ("publisher:talk", Right::Publish, 86_400));
+
+        let body = br#"{"stream": "talk", "right": "watch", "expires_in": 60, "subject": "Ann"}"#;
+        let (who, lifetime) = wanted(body).expect("a wish");
+        assert_eq!((who.subject.as_str(), who.right, lifetime.as_secs()), ("Ann", Right::Watch, 60));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let cases = [
+            (400, "".to_owned()),
+            (400, "[]".to_owned()),
+            (400, r#"{"stream": "talk"}"#.to_owned()),
+            (400, r#"{"stream": "talk", "right": "own"}"#.to_owned()),
+            (400, r#"{"stream": "talk", "right": "watch", "more": 1}"#.to_owned()),
+            (400, r#"{"stream": "talk", "right": "watch", "expires_in": -1}"#.to_owned()),
+            (422, r#"{"stream": "a b", "right": "watch"}"#.to_owned()),
+            (422, r#"{"stream": "talk", "right": "admin"}"#.to_owned()),
+            (422, r#"{"stream": "talk", "right": "watch", "expires_in": 59}"#.to_owned()),
+            (422, r#"{"stream": "talk", "right": "watch", "expires_in": 31536001}"#.to_owned()),
+            (422, r#"{"stream": "talk", "right": "watch", "subject": "a\u0007"}"#.to_owned()),
+            (422, format!(r#"{{"stream": "talk", "right": "watch", "subject": "{}"}}"#, "x".repeat(129))),
+        ];
+
+        for (status, body) in cases {
+            let problem = wanted(body.as_bytes()).expect_err(&body);
+            assert_eq!(problem.status().as_u16(), status, "{body}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What can be told of a presenter's sound and picture without decoding them.
+
+use std::time::{Duration, Instant};
+
+use super::{Ingress, Lane};
+use crate::media::health::{AudioHealth, Health, VideoHealth};
+use crate::wire::sdp::Kind;
+
+/// What one source did since it was last looked at. A few additions per packet.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    packets: u32,
+    bytes: u32,
+    /// Of sound: the least of the levels told, in −dBov: the loudest.
+    loudest: Option<u8>,
+    frames: u32,
+    key_frames: u32,
+    /// Frames sent behind one that is shown later.
+    backward: u32,
+    /// Bytes of the picture that is coming in, and whether it is a key frame.
+    picture: (u32, bool),
+    /// Bytes of the largest picture that was no key frame.
+    largest_delta: u32,
+    timestamp: Option<u32>,
+    /// When the last key frame began, and its timestamp.
+    key_at: Option<(Instant, u32)>,
+    key_interval: Option<Duration>,
+    /// A key frame has been asked for since then.
+    asked_at: Option<Instant>,
+    /// The last key frame came by the presenter's clock, not because it was asked for.
+    by_clock: bool,
+    newest: Option<Instant>,
+    /// Lost since the beginning, when it was last looked at.
+    lost: u64,
+}
+
+impl Pulse {
+    /// A packet of sound; `level` in −dBov if it says so (RFC 6464).
+    pub(super) fn sound(&mut self, bytes: usize, level: Option<u8>, now: Instant) {
+        self.packets += 1;
+        self.bytes = self.bytes.saturating_add(bytes as u32);
+        self.newest = Some(now);
+        if let Some(level) = level {
+            self.loudest = Some(self.loudest.map_or(level, |loudest| loudest.min(level)));
+        }
+    }
+
+    /// A packet of a picture; `in_order` when none that was sent later came before it.
+    pub(super) fn picture(
+        &mut self,
+        (timestamp, marker, is_key): (u32, bool, bool),
+        bytes: usize,
+        in_order: bool,
+        now: Instant,
+    ) {
+        self.packets += 1;
+        self.bytes = self.bytes.saturating_add(bytes as u32);
+        self.newest = Some(now);
+        if in_order {
+            let step = self.timestamp.map_or(1, |before| timestamp.wrapping_sub(before).cast_signed());
+            if step != 0 {
+                self.frames += 1;
+                self.backward += u32::from(step < 0);
+                self.picture = (0, false);
+            }
+            self.timestamp = Some(timestamp);
+        }
+        if is_key && self.key_at.is_none_or(|(_, before)| before != timestamp) {
+            self.key_frames += 1;
+            self.key_interval = self.key_at.map(|(at, _)| now.saturating_duration_since(at));
+            self.by_clock = self.asked_at.take().is_none_or(|at| now.saturating_duration_since(at) > ANSWER);
+            self.key_at = Some((now, timestamp));
+        }
+        self.picture = (self.picture.0.saturating_add(bytes as u32), self.picture.1 || is_key);
+        if !self.picture.1 {
+            self.largest_delta = self.largest_delta.max(self.picture.0);
+        }
+        if marker {
+            self.picture = (0, false);
+        }
+    }
+
+    /// The presenter is being asked for a key frame.
+    pub(super) fn asked(&mut self, now: Instant) {
+        self.asked_at.get_or_insert(now);
+    }
+
+    /// Begins anew; what was before stays known.
+    fn roll(&mut self, lost: u64) {
+        let Self { timestamp, key_at, key_interval, asked_at, by_clock, newest, picture, .. } = *self;
+        let known = Self { timestamp, key_at, key_interval, asked_at, by_clock, newest, picture, ..Self::default() };
+        *self = Self { lost, ..known };
+    }
+}
+
+impl Ingress {
+    /// How the presenter is doing, once per interval.
+    pub fn health(&mut self, now: Instant) -> Option<Health> {
+        let interval = now.saturating_duration_since(self.health_at);
+        if interval < INTERVAL {
+            return None;
+        }
+        self.health_at = now;
+        let mut health = Health { interval, ..Health::default() };
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.is_rtx) {
+            let lost = u64::try_from(lane.statistics.lost()).unwrap_or(0);
+            health.packets += u64::from(lane.pulse.packets);
+            health.bytes += u64::from(lane.pulse.bytes);
+            health.lost += lost.saturating_sub(lane.pulse.lost);
+            health.round_trip = health.round_trip.or(lane.round_trip.known());
+            match self.sections.get(lane.section).map(|section| section.kind) {
+                Some(Kind::Audio) => health.audio = Some(lane.sound()),
+                Some(Kind::Video) => {
+                    let video = lane.picture(now);
+                    if let Some(fps) = health.frames.get_mut(usize::from(lane.layer)) {
+                        *fps = video.frames;
+                    }
+                    // The largest of the encodings stands for all.
+                    if health.video.is_none_or(|other| other.bytes < video.bytes) {
+                        health.video = Some(video);
+                    }
+                }
+                None => {}
+            }
+            lane.pulse.roll(lost);
+        }
+        Some(health)
+    }
+}
+
+impl Lane {
+    fn sound(&self) -> AudioHealth {
+        let Pulse { packets, bytes, loudest, .. } = self.pulse;
+        AudioHealth { packets, bytes, loudest }
+    }
+
+    fn picture(&self, now: Instant) -> VideoHealth {
+        let pulse = &self.pulse;
+        let age = |at: Instant| now.saturating_duration_since(at);
+        VideoHealth {
+            packets: pulse.packets,
+            bytes: pulse.bytes,
+            frames: pulse.frames,
+            key_frames: pulse.key_frames,
+            key_interval: pulse.key_interval,
+            keys_by_clock: pulse.by_clock,
+            unanswered: pulse.asked_at.map(age),
+            since_key: pulse.key_at.map(|(at, _)| age(at)),
+            since_packet: pulse.newest.map(age).unwrap_or_default(),
+            backward: pulse.backward,
+            largest_delta: pulse.largest_delta,
+        }
+    }
+}
+
+/// Between two looks; a little less than the pause between two reports, which is when it is asked.
+const INTERVAL: Duration = Duration::from_millis(900);
+
+/// A key frame that comes so soon after it was asked for comes because of that.
+const ANSWER: Duration = Duration::from_millis(1_500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn pictures_are_counted_by_their_timestamps() {
+        let (mut pulse, start) = (Pulse::default(), Instant::now());
+
+        pulse.picture((0, false, true), 1_000, true, start);
+        pulse.picture((0, true, true), 1_000, true, start);
+        pulse.picture((3_000, false, false), 300, true, at(start, 33));
+        pulse.picture((3_000, true, false), 200, true, at(start, 33));
+        pulse.picture((6_000, true, true), 900, true, at(start, 66));
+
+        assert_eq!((pulse.packets, pulse.frames, pulse.key_frames, pulse.backward), (5, 3, 2, 0));
+        assert_eq!((pulse.largest_delta, pulse.key_interval), (500, Some(Duration::from_millis(66))));
+    }
+
+    #[test]
+    fn a_frame_that_is_shown_before_its_predecessor_is_a_b_frame() {
+        let (mut pulse, start) = (Pulse::default(), Instant::now());
+
+        for timestamp in [0, 9_000, 3_000, 6_000, 18_000_u32] {
+            pulse.picture((timestamp, true, false), 100, true, start);
+        }
+        assert_eq!(pulse.backward, 1);
+
+        // A late packet is none.
+        pulse.picture((6_000, true, false), 100, false, start);
+        assert_eq!((pulse.backward, pulse.frames), (1, 5));
+    }
+
+    #[test]
+    fn a_key_frame_that_was_asked_for_is_told_from_one_by_the_clock() {
+        let (mut pulse, start) = (Pulse::default(), Instant::now());
+        let mut key = |timestamp: u32, asked: Option<u64>, now: u64| {
+            asked.inspect(|millis| pulse.asked(at(start, *millis)));
+            pulse.picture((timestamp, true, true), 900, true, at(start, now));
+            pulse.by_clock
+        };
+
+        assert!(key(1, None, 0));
+        assert!(!key(2, Some(1_000), 1_200));
+        assert!(key(3, Some(2_000), 9_000));
+        assert!(key(4, None, 18_000));
+    }
+
+    #[test]
+    fn the_loudest_moment_is_the_least_number() {
+        let (mut pulse, now) = (Pulse::default(), Instant::now());
+
+        for level in [Some(127), Some(30), None, Some(90)] {
+            pulse.sound(80, level, now);
+        }
+
+        assert_eq!((pulse.loudest, pulse.packets, pulse.bytes), (Some(30), 4, 320));
+        pulse.roll(0);
+        assert_eq!((pulse.loudest, pulse.packets), (None, 0));
+    }
+}
