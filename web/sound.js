@@ -5,11 +5,16 @@ const SILENCE = 0.1;
 /** The quietest level that the meter shows, in dBFS. */
 const FLOOR_DB = -60;
 
+/** Samples that the meter looks at, 0.2 s. */
+const BLOCK = 8192;
+/** Blocks that are looked through for sound: a page that nobody sees is woken only once a second. */
+const BLOCKS = 4;
+
 /** Stands between what is captured and what is sent. */
 export class Mixer {
   #context = null;
   #analyser = null;
-  #samples = new Float32Array(4096);
+  #samples = new Float32Array(BLOCK * BLOCKS);
   #nodes = [];
   #quietSince = 0;
   /** The loudest since somebody set it to 0, as a level. */
@@ -28,7 +33,7 @@ export class Mixer {
     this.#context ??= new AudioContext();
     this.wake();
     const voice = this.#source(microphone);
-    this.#analyser = new AnalyserNode(this.#context, { fftSize: 2 * this.#samples.length });
+    this.#analyser = new AnalyserNode(this.#context, { fftSize: this.#samples.length });
     voice.connect(this.#analyser);
     if (!screen) return microphone;
     const mix = new MediaStreamAudioDestinationNode(this.#context);
@@ -58,17 +63,22 @@ export class Mixer {
   level() {
     if (!this.measures) return null;
     this.#analyser.getFloatTimeDomainData(this.#samples);
-    const power = this.#samples.reduce((total, sample) => total + sample * sample, 0) / this.#samples.length;
-    const level = Math.max(0, 1 - (10 * Math.log10(power + 1e-12)) / FLOOR_DB);
-    if (level > SILENCE) this.#quietSince = performance.now();
-    this.loudest = Math.max(this.loudest, level);
-    return level;
+    // The newest come last.
+    const levels = Array.from({ length: BLOCKS }, (_, at) => loudness(this.#samples.subarray(at * BLOCK, (at + 1) * BLOCK)));
+    if (Math.max(...levels) > SILENCE) this.#quietSince = performance.now();
+    this.loudest = Math.max(this.loudest, ...levels);
+    return levels[BLOCKS - 1];
   }
 
   /** For how long there has been nothing to hear, in ms. Only as good as how often `level` is asked. */
   get quiet() {
     return performance.now() - this.#quietSince;
   }
+}
+
+function loudness(samples) {
+  const power = samples.reduce((total, sample) => total + sample * sample, 0) / samples.length;
+  return Math.max(0, 1 - (10 * Math.log10(power + 1e-12)) / FLOOR_DB);
 }
 
 /** A level in words. */
