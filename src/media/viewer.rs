@@ -27,8 +27,8 @@ pub struct Viewer {
     pub first_media: Option<Instant>,
     /// How often it began once more with the last key frame, because the first one did not reach it.
     pub beginnings: u8,
-    /// When the first packet of video was sent, in ms after the first media packet; kept small.
-    first_picture: Option<u16>,
+    /// When the first packet of video was sent, in ms after the first media packet; `NEVER` before. Kept small.
+    first_picture: u16,
     /// Packets sent again.
     pub resent: u64,
     /// Which layers it wishes.
@@ -54,7 +54,7 @@ impl Viewer {
             video,
             first_media: None,
             beginnings: 0,
-            first_picture: None,
+            first_picture: NEVER,
             resent: 0,
             choice: LayerChoice::Automatic,
             has_chosen: false,
@@ -147,7 +147,9 @@ impl Viewer {
             self.first_media.get_or_insert(now);
             if has_video {
                 let after = now.saturating_duration_since(*self.first_media.get_or_insert(now)).as_millis();
-                self.first_picture.get_or_insert(u16::try_from(after).unwrap_or(u16::MAX));
+                if self.first_picture == NEVER {
+                    self.first_picture = u16::try_from(after).unwrap_or(NEVER).min(NEVER - 1);
+                }
             }
             self.resend_credit = (self.resend_credit + delivered.bytes / RESEND_SHARE).min(RESEND_BURST);
         }
@@ -208,7 +210,8 @@ impl Viewer {
 
     /// When the first packet of video was sent.
     pub fn first_picture(&self) -> Option<Instant> {
-        Some(self.first_media? + Duration::from_millis(self.first_picture?.into()))
+        let after = Some(self.first_picture).filter(|after| *after != NEVER)?;
+        Some(self.first_media? + Duration::from_millis(after.into()))
     }
 
     /// Packets sent and their payload bytes, resends not counted.
@@ -246,6 +249,8 @@ pub enum Caught {
     Nothing,
 }
 
+/// No picture yet.
+const NEVER: u16 = u16::MAX;
 /// Resends are at most a quarter of what is sent.
 const RESEND_SHARE: u64 = 4;
 /// Bytes that may be sent again at once: a lost key frame.
