@@ -47,7 +47,7 @@ impl Links {
         match (right, stream) {
             (Right::Publish, Some(stream)) => format!("{base}/publish/{stream}#{}", token.reveal()),
             (Right::Watch, Some(stream)) => format!("{base}/watch/{stream}#{}", token.reveal()),
-            (Right::Admin, _) | (_, None) => format!("{base}/#{}", token.reveal()),
+            (Right::Admin, _) | (_, None) => format!("{base}/admin#{}", token.reveal()),
         }
     }
 

@@ -30,6 +30,18 @@ pub struct Identity {
     pub right: Right,
 }
 
+impl Identity {
+    /// May it do everything on all streams? An admin of one stream may not.
+    pub fn is_admin(&self) -> bool {
+        self.right == Right::Admin && self.stream.is_none()
+    }
+
+    /// May it do everything on this stream?
+    pub fn runs(&self, stream: &StreamName) -> bool {
+        self.right == Right::Admin && self.stream.as_ref().is_none_or(|own| own == stream)
+    }
+}
+
 /// Why a request is not let in (RFC 6750 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {

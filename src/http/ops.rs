@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use crate::control::auth::{Denied, Right};
+use crate::control::auth::Denied;
 
 use super::body::Body;
 use super::problem::Problem;
@@ -21,7 +21,7 @@ pub(super) fn metrics(app: &App, headers: &HeaderMap, peer: IpAddr) -> Result<Re
     let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
     if forwarded || !peer.to_canonical().is_loopback() {
         let who = app.identify(headers).map_err(Problem::Denied)?;
-        if who.right != Right::Admin {
+        if !who.is_admin() {
             return Err(Problem::Denied(Denied::Insufficient));
         }
     }

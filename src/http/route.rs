@@ -20,6 +20,10 @@ pub(super) enum Route {
     WatchPage,
     /// `/embed/{stream}`
     EmbedPage,
+    /// `/admin`
+    AdminPage,
+    /// `/admin/reports/{id}`
+    ReportPage,
     /// `/static/{file}`, with its name relative to the web files; also `/favicon.svg`.
     Static(String),
     /// `/whip/{stream}` and `/{stream}/whip`, `/whep/{stream}` and `/{stream}/whep`
@@ -74,6 +78,8 @@ impl Route {
             ["publish", name] => stream(name).map(|_| Self::PublishPage),
             ["watch", name] => stream(name).map(|_| Self::WatchPage),
             ["embed", name] => stream(name).map(|_| Self::EmbedPage),
+            ["admin"] => Ok(Self::AdminPage),
+            ["admin", "reports", id] if !id.is_empty() => Ok(Self::ReportPage),
             ["static", parts @ ..] if parts.iter().all(|part| is_file_name(part)) && !parts.is_empty() => {
                 Ok(Self::Static(parts.join("/")))
             }
@@ -93,6 +99,8 @@ impl Route {
             | Self::PublishPage
             | Self::WatchPage
             | Self::EmbedPage
+            | Self::AdminPage
+            | Self::ReportPage
             | Self::Static(_)
             | Self::Endpoint(..)
             | Self::EndpointByToken(_)
@@ -110,6 +118,8 @@ impl Route {
             Self::PublishPage => "publish",
             Self::WatchPage => "watch",
             Self::EmbedPage => "embed",
+            Self::AdminPage => "admin",
+            Self::ReportPage => "report",
             Self::Static(_) => "static",
             Self::Endpoint(Role::Presenter, _) | Self::EndpointByToken(Role::Presenter) => "whip",
             Self::Endpoint(Role::Viewer, _) | Self::EndpointByToken(Role::Viewer) => "whep",
@@ -136,6 +146,8 @@ impl Route {
             | Self::PublishPage
             | Self::WatchPage
             | Self::EmbedPage
+            | Self::AdminPage
+            | Self::ReportPage
             | Self::Static(_)
             | Self::Timeline(_)
             | Self::Metrics
@@ -210,6 +222,8 @@ mod tests {
             ("/publish/live", Route::PublishPage),
             ("/watch/live", Route::WatchPage),
             ("/embed/live", Route::EmbedPage),
+            ("/admin", Route::AdminPage),
+            ("/admin/reports/2026-01-01-live-1234", Route::ReportPage),
             ("/static/publish.js", Route::Static("publish.js".into())),
             ("/static/icons/eye.svg", Route::Static("icons/eye.svg".into())),
             ("/favicon.svg", Route::Static("favicon.svg".into())),

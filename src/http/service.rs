@@ -194,6 +194,8 @@ impl App {
             Route::PublishPage => self.pages.page("publish.html", Purpose::Present, headers).await,
             Route::WatchPage => self.pages.page("watch.html", Purpose::Show, headers).await,
             Route::EmbedPage => self.pages.page("watch.html", Purpose::Embed, headers).await,
+            Route::AdminPage => self.pages.page("admin.html", Purpose::Show, headers).await,
+            Route::ReportPage => self.pages.page("report.html", Purpose::Show, headers).await,
             Route::Static(name) => self.pages.page(&name, Purpose::Show, headers).await,
             Route::Timeline(id) => api::timeline_of(self, id, headers, client),
             Route::Api(call) => api::answer(self, call, parts, body, client).await,

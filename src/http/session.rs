@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use crate::control::auth::{Identity, Right};
+use crate::control::auth::Identity;
 use crate::control::limits::{Action, Key};
 use crate::control::{Patched, SessionView};
 use crate::media::{CloseReason, SessionId};
@@ -120,12 +120,13 @@ pub(super) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// Is it theirs?
 fn owns(who: &Identity, view: &SessionView) -> bool {
-    who.right == Right::Admin || view.subject.as_ref() == Some(&who.subject)
+    who.runs(&view.stream) || view.subject.as_ref() == Some(&who.subject)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::auth::Right;
     use crate::media::Role;
     use std::time::Instant;
 
@@ -144,6 +145,8 @@ mod tests {
         assert!(owns(&who("ann", Right::Watch), &view(Some("ann"))));
         assert!(owns(&who("root", Right::Admin), &view(Some("ann"))));
         assert!(owns(&who("root", Right::Admin), &view(None)));
+        let of_another = Identity { stream: "other".parse().ok(), ..who("root", Right::Admin) };
+        assert!(!owns(&of_another, &view(Some("ann"))), "an admin of one stream is nobody on others");
         assert!(!owns(&who("bob", Right::Publish), &view(Some("ann"))));
         assert!(!owns(&who("bob", Right::Publish), &view(None)));
     }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::control::Control;
-use crate::control::auth::{Denied, Right};
+use crate::control::auth::Denied;
 use crate::control::journal::JournalReader;
 use crate::control::stream::StreamName;
 
@@ -35,7 +35,7 @@ pub(super) fn open(app: &App, parts: &Parts, client: IpAddr) -> Result<Response<
         Some(stream) => presenter(app, &parts.headers, stream)?,
         None => {
             let who = app.identify(&parts.headers).map_err(Problem::Denied)?;
-            if who.right != Right::Admin {
+            if !who.is_admin() {
                 return Err(Problem::Denied(Denied::Insufficient));
             }
         }

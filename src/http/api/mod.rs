@@ -152,7 +152,7 @@ async fn for_admins(app: &App, call: Call, parts: &Parts, body: Incoming) -> Res
 /// `Denied`.
 fn admin(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let who = app.identify(headers).map_err(Problem::Denied)?;
-    if who.right == Right::Admin { Ok(()) } else { Err(Problem::Denied(Denied::Insufficient)) }
+    if who.is_admin() { Ok(()) } else { Err(Problem::Denied(Denied::Insufficient)) }
 }
 
 /// Has the request an admin's token, or the publish token of this stream?

@@ -5,7 +5,6 @@ use hyper::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::control::alarms::Alarm;
-use crate::control::auth::Right;
 use crate::control::records::{Picture, PresenterStatus, Sound, Stage, StreamStatus};
 use crate::control::stream::StreamName;
 use crate::control::wall;
@@ -48,7 +47,7 @@ pub(super) fn server(app: &App) -> Value {
 /// # Errors
 /// `Internal`, if the list cannot be written.
 pub(super) fn list(app: &App, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
-    let all = app.identify(headers).is_ok_and(|who| who.right == Right::Admin);
+    let all = app.identify(headers).is_ok_and(|who| who.is_admin());
     let streams: Vec<Value> = if all {
         app.control.statuses().iter().map(show).collect()
     } else {
