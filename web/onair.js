@@ -28,20 +28,9 @@ export async function sending(pc) {
 
 /** What the server knows of a stream, for whoever presents on it; an empty object when it does not say. */
 export async function arriving(stream, token) {
-  const ask = async (path) => {
-    const given = { headers: bearer(token), signal: AbortSignal.timeout(PATIENCE_MS) };
-    const response = await fetch(`/api/v1/${path}`, given).catch(() => null);
-    return response?.ok ? await response.json().catch(() => null) : null;
-  };
-  const known = await ask(`streams/${encodeURIComponent(stream)}`);
-  if (known) return known;
-  const streams = (await ask("streams"))?.streams ?? [];
-  return Object(streams.find(({ name }) => name === stream));
-}
-
-/** The viewers in a stream's description, `{ now, peak }`; undefined where it does not say. */
-export function viewers({ viewers: found }) {
-  return typeof found === "number" ? { now: found } : Object(found);
+  const given = { headers: bearer(token), signal: AbortSignal.timeout(PATIENCE_MS) };
+  const response = await fetch(`/api/v1/streams/${encodeURIComponent(stream)}`, given).catch(() => null);
+  return Object(response?.ok ? await response.json().catch(() => null) : null);
 }
 
 /**
@@ -55,7 +44,7 @@ export function findings(known) {
     const picture = video.width ? `, ${video.width} × ${video.height}` : "";
     const key = video.key_interval_ms > 0 ? `, a key frame every ${(video.key_interval_ms / 1000).toFixed(1)} s` : "";
     const layers = video.layers?.length > 1 ? `, ${video.layers.length} sizes` : "";
-    facts.push(`It sees ${video.codec}${picture}${layers}${key}.`);
+    facts.push(`It sees ${video.codec.toUpperCase()}${picture}${layers}${key}.`);
   }
   if (audio?.silent_s >= 1) facts.push(`It has heard nothing for ${Math.round(audio.silent_s)} s.`);
   else if (Number.isFinite(audio?.level_dbov)) facts.push(`It hears you at ${Math.round(audio.level_dbov)} dB.`.replace("-", "−"));

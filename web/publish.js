@@ -5,7 +5,7 @@ import { fillLists, getCamera, getMicrophone, getScreen, inTurn, makeUsual, mixe
 import { connect, prepare, pressed, usePicture } from "./capture.js";
 import { follow, picture, quality, remember, restore, wish } from "./choices.js";
 import * as devices from "./devices.js";
-import { arriving, findings, sending, viewers } from "./onair.js";
+import { arriving, findings, sending } from "./onair.js";
 import * as rehearsal from "./rehearsal.js";
 import { claims, explain, notice, say } from "./say.js";
 import { audible, decibels } from "./sound.js";
@@ -205,7 +205,7 @@ async function showNumbers() {
 async function askServer() {
   if ($("on-the-air").hidden) return;
   const known = await arriving(stream, pass);
-  const count = viewers(known);
+  const count = Object(known.viewers);
   peak = Math.max(peak, count.now ?? 0, count.peak ?? 0);
   $("viewers").textContent = count.now ?? "–";
   $("peak").textContent = count.now === undefined ? "–" : peak;

@@ -117,6 +117,10 @@ async function whileLive(test, server, browser, page) {
   const numbers = await page.$$eval('#numbers dd', (fields) => fields.map(({ textContent }) => textContent));
   test.check('every number is known', numbers.every((number) => number !== '–'), numbers.join(' | '));
 
+  await until(8_000, 'the server to say what it gets', async () => /sees VP8/.test(await textOf(page, '#findings')));
+  test.check('the server’s view of it is shown', /It (hears|has heard)/.test(await textOf(page, '#findings')),
+    (await page.$$eval('#findings li', (lines) => lines.map(({ textContent }) => textContent))).join(' '));
+
   await viewer.evaluate(() => window.probe.watchGaps());
   for (const [list, kind] of [['#camera', 'video'], ['#microphone', 'audio']]) {
     const before = await sent(page, kind);
