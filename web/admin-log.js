@@ -18,7 +18,7 @@ export class Log {
   add(topic, data) {
     const words = SENTENCES[topic]?.(data);
     if (!words) return;
-    const line = element("li");
+    const line = element("div");
     line.dataset.kind = topic === "alarm" && data.on ? "alarm" : "";
     line.append(element("time", clock(data.at)), element("span", data.stream ? `${data.stream}: ${words}` : words));
     this.#list.prepend(line);

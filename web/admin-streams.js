@@ -4,7 +4,7 @@ import { ALARMS } from "./admin-log.js";
 import { sure } from "./admin-links.js";
 import { ask, download } from "./api.js";
 import { draw } from "./chart.js";
-import { bits, bytes, clock, duration, element, figures, millis, number, percent, set } from "./words.js";
+import { agent, bits, bytes, clock, duration, element, figures, millis, number, percent, set } from "./words.js";
 
 /** How many points of a graph are kept: an hour at one in four seconds. */
 const MOST_POINTS = 900;
@@ -71,7 +71,7 @@ class Card {
     Object.assign(scroll, { tabIndex: 0, role: "region", ariaLabel: `Sessions of ${name}` });
     this.table = element("table");
     const head = this.table.createTHead().insertRow();
-    for (const words of ["Who", "State", "Joined", "Codec", "Layer", "Loss", "Round trip", "Sent", "What it is", ""]) {
+    for (const words of ["Who", "State", "Joined", "Codec", "Layer", "Loss", "Round trip", "Sent", "What it is", "Actions"]) {
       const cell = element("th", words);
       cell.scope = "col";
       head.append(cell);
@@ -89,6 +89,7 @@ class Card {
     this.state.dataset.state = stream.state;
     set(this.state, { live: "Live", grace: "Presenter gone", idle: "Not live" }[stream.state] ?? stream.state);
     set(this.from, presenter ? from(presenter) : "");
+    this.from.title = presenter?.user_agent ?? "";
     this.#alarm(stream.alarms);
     figures(this.figures, [
       ["Viewers now", number(viewers.now)],
@@ -151,8 +152,9 @@ class Card {
       percent(session.loss),
       millis(session.rtt_ms),
       bytes(session.bytes),
-      [session.user_agent ?? "unknown client", session.address].filter(Boolean).join(" · "),
+      [agent(session.user_agent), session.address].filter(Boolean).join(" · "),
     ].forEach((words, i) => set(row.cells[i], words));
+    row.cells[8].title = session.user_agent ?? "";
   }
 
   #buttons({ id, role }) {
@@ -164,7 +166,7 @@ class Card {
       this.changed();
     });
     const record = element("button", "Record");
-    record.setAttribute("aria-label", `Download what happened to ${role} ${id}`);
+    record.setAttribute("aria-label", `Record of what happened to ${role} ${id}`);
     record.addEventListener("click", () => download(`sessions/${id}/timeline`, `tribune-${id}.json`).catch(this.say));
     for (const button of [kick, record]) button.type = "button";
     cell.append(kick, " ", record);
@@ -174,7 +176,7 @@ class Card {
 
 /** Who presents, from what. */
 function from({ user_agent, subject, address, connected_s }) {
-  return [user_agent ?? "unknown client", subject, address, `for ${duration(connected_s)}`].filter(Boolean).join(" · ");
+  return [agent(user_agent), subject, address, `for ${duration(connected_s)}`].filter(Boolean).join(" · ");
 }
 
 function presenting({ video, audio, bitrate, loss, rtt_ms }) {

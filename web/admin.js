@@ -30,7 +30,7 @@ function sentence({ status, message }) {
   return message;
 }
 
-const streams = new Streams($("streams"), { changed: soon, say });
+const streams = new Streams($("shows"), { changed: soon, say });
 const links = new Links({ say });
 const log = new Log($("log"), $("log-note"));
 const reports = new Reports($("reports"), $("reports-note"));

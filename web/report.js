@@ -3,7 +3,7 @@
 import { ALARMS } from "./admin-log.js";
 import { ask, download, token } from "./api.js";
 import { draw } from "./chart.js";
-import { bytes, clock, dateAndTime, duration, element, figures, millis, number, percent, set } from "./words.js";
+import { agent, bytes, clock, dateAndTime, duration, element, figures, millis, number, percent, set } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const id = decodeURIComponent(location.pathname.split("/").pop());
@@ -31,7 +31,7 @@ function show(report) {
   fill("traffic", [["from the presenter", received], ["to viewers", sent]].map(([what, traffic]) => [
     what, number(traffic.packets), bytes(traffic.bytes), `${number(traffic.lost)} (${percent(traffic.lost / Math.max(traffic.packets + traffic.lost, 1))})`, number(traffic.resent)]));
   fill("presenters", report.presenters.map(({ subject, user_agent, from, to, reason }) =>
-    [subject ?? "–", user_agent ?? "–", clock(from), to ? clock(to) : "–", (reason ?? "–").replaceAll("_", " ")]), "wide");
+    [subject ?? "–", agent(user_agent), clock(from), to ? clock(to) : "–", (reason ?? "–").replaceAll("_", " ")]), "wide");
   fill("alarms", report.alarms.map(({ kind, from, to, detail }) => [ALARMS[kind] ?? kind, clock(from), to ? clock(to) : "–", detail]), "wide");
   $("no-alarms").hidden = report.alarms.length > 0;
   $("alarms").hidden = report.alarms.length === 0;

@@ -13,6 +13,13 @@ export function set(target, content) {
   if (target.textContent !== content) target.textContent = content;
 }
 
+/** What a client calls itself, in short: a browser's own words are a line of history. */
+export function agent(text) {
+  const [, name, version] = /(Edg|OPR|Firefox|OBS-Studio|Lavf|GStreamer)\/([\d.]+)/.exec(text ?? "") ?? /(Chrome|Safari)\/([\d.]+)/.exec(text ?? "") ?? [];
+  const names = { Edg: "Edge", OPR: "Opera", "OBS-Studio": "OBS", Lavf: "FFmpeg (Lavf)" };
+  return name ? `${names[name] ?? name} ${parseInt(version, 10)}` : (text ?? "unknown client").slice(0, 60);
+}
+
 const known = (value) => value !== null && value !== undefined && Number.isFinite(Number(value));
 
 /** Seconds as `1:02:03` or `2:03`. */

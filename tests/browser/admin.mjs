@@ -12,6 +12,7 @@ export default async function admin(test) {
   const server = await Server.start(test, { environment: { TRIBUNE_STREAMS_GRACE: `${GRACE_S}s` } });
   const browser = await launch(test);
   const page = await openPage(test, browser, `${server.url}/admin`, 'admin');
+  await page.setViewport({ width: 1280, height: 800 });
   const manners = watchManners(test, page, server.url);
 
   await until(5_000, 'the page to ask for a token', () => visible(page, '#token-form'));
@@ -34,9 +35,11 @@ export default async function admin(test) {
   const viewers = [];
   for (const name of ['viewer-1', 'viewer-2']) viewers.push(await openPage(test, browser, watch, name));
   await until(20_000, 'two viewers to be shown', async () => await figure(page, 'Viewers now') === '2');
-  test.check('the card says who presents from what', /Chrome\//.test(await textOf(page, '.stream .from')), await textOf(page, '.stream .from'));
-  test.check('and what comes in', / × /.test(await figure(page, 'Picture')), await figure(page, 'Picture'));
-  test.check('and how many more fit', /about/.test(await figure(page, 'Room for more')), await figure(page, 'Room for more'));
+  test.check('the card says who presents from what', /Chrome \d/.test(await textOf(page, '.stream .from')), await textOf(page, '.stream .from'));
+  await until(10_000, 'the bit rate', async () => /bit\/s/.test(await figure(page, 'Comes in')));
+  test.check('and what comes in', /^vp8/.test(await figure(page, 'Picture')), `${await figure(page, 'Picture')}, ${await figure(page, 'Comes in')}`);
+  await until(15_000, 'an estimate of how many more fit', async () => /about/.test(await figure(page, 'Room for more')));
+  test.check('and how many more fit', true, await figure(page, 'Room for more'));
 
   await page.click('.stream summary');
   await until(5_000, 'three sessions to be listed', async () => (await page.$$('.stream tbody tr')).length === 3);
@@ -52,7 +55,7 @@ export default async function admin(test) {
 
   await until((GRACE_S + 12) * 1000, 'the report to be listed', async () => (await page.$$('#reports tbody tr')).length === 1);
   await report(test, page, server);
-  const log = await page.$$eval('#log li', (lines) => lines.map((line) => line.textContent)).catch(() => []);
+  const log = await page.$$eval('#log > div', (lines) => lines.map((line) => line.textContent)).catch(() => []);
   test.note(`${log.length} lines of log`);
   manners.check('the page');
 }
@@ -121,7 +124,7 @@ async function report(test, page, server) {
 async function look(test, page) {
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
   await page.screenshot({ path: test.file('admin-dark.png'), fullPage: true });
-  await page.setViewport({ width: 390, height: 844, isMobile: true, hasTouch: true });
+  await page.setViewport({ width: 390, height: 844 });
   await pause(500);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   test.check('nothing sticks out on a phone', !wide);

@@ -27,6 +27,7 @@ const CASES = {
   'present-trouble': { module: '../browser/present-trouble.mjs', seconds: 120, needs: ['chromium'] },
   embed: { module: '../browser/embed.mjs', seconds: 120, needs: ['chromium'] },
   restart: { module: '../browser/restart.mjs', seconds: 75, needs: ['chromium', 'ffmpeg'] },
+  admin: { module: '../browser/admin.mjs', seconds: 90, needs: ['chromium'] },
   'counter-offer': { module: '../browser/counter-offer.mjs', seconds: 60, needs: ['chromium'] },
   events: { module: '../browser/events.mjs', seconds: 120, needs: ['chromium'] },
   'whip-whep': { module: '../browser/whip-whep.mjs', seconds: 60, needs: ['chromium'] },
