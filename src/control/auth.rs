@@ -75,6 +75,7 @@ impl Auth {
     }
 
     /// The same, with these links: their tokens can be revoked.
+    #[must_use]
     pub fn with_links(self, links: Links) -> Self {
         Self { links: Arc::new(links), ..self }
     }

@@ -346,9 +346,11 @@ impl Control {
                     tracing::debug!(?session, role = meters::word(role), ?after, "session connected");
                 }
             }
-            Notice::Vitals { .. } | Notice::Health { .. } => {}
-            // Sound has one layer.
-            Notice::Layers { kind: Kind::Audio, .. } | Notice::Playing { kind: Kind::Audio, .. } => {}
+            // Sound has one layer; numbers are for the records.
+            Notice::Vitals { .. }
+            | Notice::Health { .. }
+            | Notice::Layers { kind: Kind::Audio, .. }
+            | Notice::Playing { kind: Kind::Audio, .. } => {}
             Notice::Layers { session, kind: Kind::Video, layers } => self.directory.layers(session, layers, now),
             Notice::Playing { session, kind: Kind::Video, playing } => self.directory.playing(session, playing),
             Notice::Started { session, kind, format } => self.directory.started(session, kind, format),

@@ -122,7 +122,9 @@ impl App {
         }
 
         let (status, took) = (response.status(), started.elapsed());
-        if let Some(session) = session.filter(|_| !preflight) {
+        // Players look once a second whether their session is still there: an answer that it is is no news.
+        let is_look = matches!(parts.method, Method::GET | Method::HEAD) && status.is_success();
+        if let Some(session) = session.filter(|_| !preflight && !is_look) {
             self.control.asked(session, measure::word(&parts.method), word, status.as_u16());
         }
         self.measures.request(word, &parts.method, status, took);

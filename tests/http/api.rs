@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::harness::{ANN, EVE, House, ROOT, Reply, offer};
+use crate::harness::{ANN, EVE, House, ROOT, Reply, offer, within};
 use tribune::media::health::{AudioHealth, Health, VideoHealth};
 use tribune::media::layer::LayerInfo;
 use tribune::media::vitals::Vitals;
@@ -244,7 +246,7 @@ async fn whoever_is_kicked_is_gone_and_its_end_is_told() {
 async fn the_flight_recorder_tells_what_happened_and_no_secret() {
     let mut show = Show::new().await;
     let own = format!("{}/timeline", show.viewer);
-    show.house.get(&show.viewer.clone()).await;
+    assert_eq!(show.house.get(&show.viewer).await.status, 200, "which is not told: players look often");
     show.house.ask("DELETE", &show.viewer.clone(), &[], b"").await;
 
     let (_, told) = show.ask("GET", &own, None, None).await;
@@ -253,7 +255,7 @@ async fn the_flight_recorder_tells_what_happened_and_no_secret() {
 
     let events: Vec<&str> =
         told["entries"].as_array().expect("a list").iter().filter_map(|e| e["event"].as_str()).collect();
-    assert_eq!(events, ["connected", "http", "closed", "http"], "{told}");
+    assert_eq!(events, ["connected", "closed", "http"], "{told}");
     assert_eq!(for_admins["session"]["id"], told["session"]["id"]);
     let text = String::from_utf8_lossy(&reply.body).into_owned();
     assert!(told["offer"].as_str().is_some_and(|offer| offer.contains("a=ice-pwd:…")), "{told}");
@@ -292,4 +294,33 @@ async fn a_link_lets_in_until_it_is_revoked() {
     let (_, listed) = show.ask("GET", "/api/v1/links", Some(ROOT), None).await;
     assert_eq!((&listed["links"][0]["id"], &listed["links"][0]["revoked"]), (&json!(id), &json!(true)));
     show.house.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_happens_is_told_as_it_happens() {
+    let show = Show::new().await;
+    let mut tcp = show.house.connect().await;
+    let request = format!("GET /api/v1/events?stream=live HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ANN}\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.expect("written");
+    let mut heard = String::new();
+    hear(&mut tcp, &mut heard, "event: state").await;
+    assert!(heard.contains("text/event-stream") && heard.contains(r#""name":"live""#), "{heard}");
+
+    show.house.ask("DELETE", &show.viewer, &[], b"").await;
+
+    hear(&mut tcp, &mut heard, r#""state":"ended""#).await;
+    assert!(heard.contains("event: session") && heard.contains(r#""reason":"deleted""#), "{heard}");
+    assert!(!heard.contains(&session(&show.viewer).to_string()), "the whole id is a secret");
+    drop(tcp);
+    show.house.shut_down().await;
+}
+
+/// Reads until this is heard.
+async fn hear(tcp: &mut TcpStream, heard: &mut String, wanted: &str) {
+    let mut piece = [0; 4096];
+    while !heard.contains(wanted) {
+        let read = within(tcp.read(&mut piece)).await.expect("read");
+        assert!(read > 0, "it ended before {wanted}: {heard}");
+        heard.push_str(&String::from_utf8_lossy(&piece[..read]));
+    }
 }

@@ -333,7 +333,7 @@ impl PresenterStatus {
         let [audio, video] = person.codecs;
         let sound = |codec| Sound {
             codec: Some(codec),
-            level: health.audio.and_then(|audio| audio.loudest).map(|level| -(level.min(127) as i8)),
+            level: health.audio.and_then(|audio| audio.loudest).map(|level| -level.min(127).cast_signed()),
             silent: show.map(|show| show.watchman.silent_for(now)).unwrap_or_default(),
         };
         let seconds = health.interval.as_secs_f64().max(0.001);

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::control::Control;
-use crate::control::auth::Denied;
 use crate::control::journal::JournalReader;
 use crate::control::stream::StreamName;
 
@@ -23,7 +22,7 @@ use super::super::body::Body;
 use super::super::events::{self, Story, Told};
 use super::super::problem::Problem;
 use super::super::service::App;
-use super::{Query, presenter, streams};
+use super::{Query, admin, presenter, streams};
 
 /// GET: for an admin's token everything, or with `stream` what is of that stream; for a publish token with `stream` what
 /// is of its own.
@@ -31,14 +30,10 @@ use super::{Query, presenter, streams};
 /// `Denied`, `Full` or `TooMany` when too many are being read.
 pub(super) fn open(app: &App, parts: &Parts, client: IpAddr) -> Result<Response<Body>, Problem> {
     let stream = Query::of(parts)?.stream;
-    match &stream {
-        Some(stream) => presenter(app, &parts.headers, stream)?,
-        None => {
-            let who = app.identify(&parts.headers).map_err(Problem::Denied)?;
-            if !who.is_admin() {
-                return Err(Problem::Denied(Denied::Insufficient));
-            }
-        }
+    if let Some(stream) = &stream {
+        presenter(app, &parts.headers, stream)?;
+    } else {
+        admin(app, &parts.headers)?;
     }
     if parts.method == Method::HEAD {
         return Ok(events::head());

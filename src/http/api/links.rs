@@ -72,7 +72,7 @@ pub(super) async fn make(app: &App, parts: &Parts, body: Incoming) -> Result<Res
 
 /// All links that have not expired, the newest first. Their tokens are not known any more.
 /// # Errors
-/// Never.
+/// `Internal`, if the list cannot be written.
 pub(super) fn list(app: &App) -> Result<Response<Body>, Problem> {
     let links: Vec<Value> = app.auth.links().all().iter().map(show).collect();
     super::json(&json!({ "links": links }))

@@ -210,11 +210,12 @@ fn document() -> Response<Body> {
 
 /// A JSON document.
 /// # Errors
-/// Never: what is written is always JSON.
+/// `Internal`, if it cannot be written.
 fn json(value: &Value) -> Result<Response<Body>, Problem> {
+    let json = serde_json::to_vec(value).map_err(|_| Problem::Internal)?;
     let mut response = empty();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-    *response.body_mut() = Body::from(value.to_string());
+    *response.body_mut() = Body::from(Bytes::from(json));
     Ok(response)
 }
 

@@ -88,7 +88,7 @@ impl Pulse {
     /// Begins anew; what was before stays known.
     fn roll(&mut self, lost: u64) {
         let Self { timestamp, key_at, key_interval, asked_at, by_clock, newest, picture, .. } = *self;
-        let known = Self { timestamp, key_at, key_interval, asked_at, by_clock, newest, picture, ..Self::default() };
+        let known = Self { picture, timestamp, key_at, key_interval, asked_at, by_clock, newest, ..Self::default() };
         *self = Self { lost, ..known };
     }
 }
