@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::block::Block;
-use self::catch_up::CatchUp;
+use self::catch_up::{CatchUp, KEPT};
 use self::datagram::{put, seal, sealed_len, write};
 use self::thin::Thin;
 use super::bandwidth::Bandwidth;
@@ -376,6 +376,10 @@ impl Egress {
         self.is_cut = false;
         self.thin = None;
         self.held_until = None;
+        if let Some(run) = &mut self.run {
+            // Numbers behind what was sent are those of the next stretch: what comes late must not be sealed with them.
+            run.end = run.end.min((self.newest + 1).wrapping_sub(run.seq_shift));
+        }
         self.straighten();
         self.follow(stretch, MAX_PAST);
         Some(stretch)
@@ -414,7 +418,7 @@ impl Egress {
     /// The stretch that one of our recent numbers belongs to, and that number extended.
     fn stretch_of(&self, seq: u16) -> Option<(&Stretch, u64)> {
         let back = u64::from((self.newest as u16).wrapping_sub(seq));
-        let seq = self.newest.checked_sub(back)?;
+        let seq = self.newest.checked_sub(back).filter(|_| back < KEPT)?;
         let stretch = (self.past.iter().chain(&self.run).rev())
             .find(|stretch| stretch.first.wrapping_add(stretch.seq_shift) <= seq)?;
         Some((stretch, seq))

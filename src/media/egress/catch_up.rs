@@ -385,4 +385,4 @@ const LOSSY: u32 = 20;
 /// More numbers than any cache holds, and than come while it is sent.
 const BENT: u64 = 1 << 15;
 /// Numbers that may be asked for behind it.
-const KEPT: u64 = 1 << 14;
+pub(super) const KEPT: u64 = 1 << 14;

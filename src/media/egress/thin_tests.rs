@@ -134,6 +134,25 @@ fn what_is_late_or_missing_keeps_its_place() {
 }
 
 #[test]
+fn what_comes_late_of_a_stretch_that_was_cut_gets_no_number_of_the_next() {
+    let (mut egress, source) = (egress(), source(1, 1, 0));
+    egress.scale = Scale { spatial: 255, temporal: 0 };
+    let packets: Vec<_> = (0..64).map(|seq| Packet { keyframe: seq == 24, ..vp8(&source, seq) }).collect();
+    let mut came = admit(&mut egress, &[Packet { keyframe: true, ..vp8(&source, 0) }]);
+    came.extend(admit(&mut egress, &packets[1..10]));
+    egress.cut();
+    came.extend(admit(&mut egress, &packets[10..32]));
+
+    // Repaired by the presenter: from where nothing was sent.
+    came.extend(admit(&mut egress, &packets[16..18]));
+    came.extend(admit(&mut egress, &packets[32..]));
+
+    let numbers: std::collections::BTreeSet<_> = came.iter().map(|(_, own, _)| *own).collect();
+    assert_eq!(numbers.len(), came.len(), "no number twice: {came:?}");
+    assert!(came.windows(2).all(|w| w[1].1 == w[0].1 + 1));
+}
+
+#[test]
 fn the_last_packet_of_the_highest_layer_sent_has_the_marker() {
     let (mut egress, source) = (egress_of(Codec::Vp9), source_of(Codec::Vp9));
     egress.scale = Scale { spatial: 0, temporal: 255 };
