@@ -34,7 +34,8 @@ impl Worker {
         let is_key = packet.keyframe && packet.source.kind == Kind::Video && packet.source.layer == 0;
         let part = stream.route.lineup().look(session.id, packet.source.kind, is_key, packet.received_at);
         match part {
-            Part::OnAir => ingress.behind(packet),
+            // Parameter sets in front of it may have taken over: then its source has been renewed meanwhile.
+            Part::OnAir => ingress.renew(packet).and_then(|packet| ingress.behind(packet)),
             Part::TakeOver => self.take_over(at, key, packet, now),
             Part::StandBy | Part::Due => {
                 if stream.presenter == Some(key) {

@@ -428,7 +428,7 @@ fn many_who_come_at_once_share_what_may_be_sent() {
 }
 
 /// Sends a picture of these NAL units, a packet each.
-fn picture(rig: &mut Rig, presenter: usize, units: &[&[u8]]) {
+pub(super) fn picture(rig: &mut Rig, presenter: usize, units: &[&[u8]]) {
     let track = rig.clients[presenter].track(Kind::Video);
     let now = rig.now;
     for (n, unit) in units.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Presenters who go, come back and stand in for each other, as their viewers see it.
 
 use super::super::*;
+use super::catch_up::picture;
 use super::client::Seen;
 use super::numbering::assert_continuous;
 use super::rig::{CHROMIUM_PLAY, CHROMIUM_PUBLISH, OBS, Rig, ms};
@@ -255,5 +256,29 @@ fn the_last_key_frame_is_held_until_somebody_presents_again() {
         }
         assert_told_as_passed(&pictures, 60);
     }
+    rig.finish();
+}
+
+#[test]
+fn a_key_frame_that_takes_over_behind_parameter_sets_put_in_front_of_it_is_whole() {
+    let mut rig = Rig::new(1);
+    let (main, spare) = (rig.stand(0, 0, OBS), rig.stand(1, 0, OBS));
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let (sps, pps): (&[u8], &[u8]) = (&[0x67, 0x42, 0xe0, 0x1f], &[0x68, 0xce, 0x3c, 0x80]);
+    let (idr, slice): (&[u8], &[u8]) = (&[0x65, 0x88, 0x84, 0], &[0x41, 0x9a, 0, 0]);
+    [main, spare].into_iter().for_each(|presenter| picture(&mut rig, presenter, &[sps, pps, idr]));
+    (0..20).for_each(|_| picture(&mut rig, spare, &[slice]));
+    for _ in 0..80 {
+        [main, spare].into_iter().for_each(|presenter| picture(&mut rig, presenter, &[slice]));
+    }
+
+    picture(&mut rig, main, &[idr, idr]);
+    (0..3).for_each(|_| picture(&mut rig, main, &[slice]));
+
+    assert_eq!(rig.aired(), [main, spare, main]);
+    let pictures = rig.clients[viewer].of(rig.clients[viewer].video().ssrc);
+    assert_continuous(&pictures);
+    let kinds: Vec<_> = pictures[pictures.len() - 6..].iter().map(|seen| seen.payload[0] & 0x1f).collect();
+    assert_eq!(kinds, [24, 5, 5, 1, 1, 1], "parameter sets, the key frame, what follows");
     rig.finish();
 }
