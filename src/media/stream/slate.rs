@@ -56,7 +56,12 @@ impl Stream {
         if self.route.home().is_some() || self.viewers.is_empty() || !is_whole {
             return;
         }
-        let presentation = *self.slate.presentation.get_or_insert_with(|| self.route.next_presentation());
+        let presentation = self.slate.presentation.unwrap_or_else(|| self.route.next_presentation());
+        if self.route.home().is_some() {
+            // Somebody has begun meanwhile, whose packets a higher number would shut out.
+            return;
+        }
+        self.slate.presentation = Some(presentation);
         self.slate.repetitions += 1;
         let id = presentation << REPETITION_BITS | (self.slate.repetitions & ((1 << REPETITION_BITS) - 1));
         for packet in self.slate.picture.clone() {

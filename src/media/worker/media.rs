@@ -191,13 +191,18 @@ impl Worker {
         let ssrc = (self.randomness)() as u32;
         let session = &mut self.sessions[key];
         let stream = &mut self.streams[session.stream];
-        let presentation = if standing.is_none() { stream.route.next_presentation() } else { 0 };
+        let presentation = if standing.is_none() {
+            // In this order: a slate elsewhere that gets a higher number sees that somebody presents.
+            stream.route.set_home(Some(self.id));
+            stream.route.next_presentation()
+        } else {
+            0
+        };
         session.half = Half::Presenter(Box::new(Ingress::new(opener, sections, presentation, ssrc, now)));
         if let Some(standing) = standing {
             self.stand_by(key, standing);
         } else {
             stream.presenter = Some(key);
-            stream.route.set_home(Some(self.id));
         }
         Ok(())
     }
