@@ -1,7 +1,7 @@
 // A small line chart: times across, a number upwards. Drawn as SVG, so that it prints and scales.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 160, 44, 8, 10, 22];
+const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [160, 44, 8, 10, 22];
 
 function svg(kind, attributes, content = "") {
   const made = document.createElementNS(SVG, kind);
@@ -21,20 +21,21 @@ function ceiling(value) {
  * is what a screen reader says before the last value.
  */
 export function draw(target, points, title, format = String) {
-  const drawn = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img" });
+  const width = Math.max(target.clientWidth, 320);
+  const drawn = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, class: "chart", role: "img" });
   const last = points.at(-1);
   drawn.setAttribute("aria-label", last ? `${title}: now ${format(last[1])}, at most ${format(Math.max(...points.map(([, y]) => y)))}` : `${title}: nothing yet`);
-  if (points.length > 1) plot(drawn, points, format);
+  if (points.length > 1) plot(drawn, points, format, width);
   target.replaceChildren(drawn);
 }
 
-function plot(drawn, points, format) {
+function plot(drawn, points, format, width) {
   const [from, to] = [points[0][0], points.at(-1)[0]];
   const most = ceiling(Math.max(...points.map(([, y]) => y)));
-  const x = (at) => LEFT + ((at - from) / Math.max(to - from, 1)) * (WIDTH - LEFT - RIGHT);
+  const x = (at) => LEFT + ((at - from) / Math.max(to - from, 1)) * (width - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - (value / most) * (HEIGHT - TOP - BOTTOM);
   for (const value of [0, most / 2, most]) {
-    drawn.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
+    drawn.append(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));
     if (most > 1 || value !== most / 2) drawn.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, format(value)));
   }
   const path = points.map(([at, value], i) => `${i ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("");

@@ -24,6 +24,7 @@ function show(report) {
     ["Presenter reconnected", number(report.reconnects)],
     ["Sent", bytes(sent.bytes)],
   ]);
+  $("report").hidden = false;
   const began = Date.parse(report.started);
   draw($("viewers"), viewers.samples.map((count, i) => [began + i * viewers.sample_seconds * 1000, count]), "Viewers");
   fill("starts", [["first packet", report.first_packet_ms], ["first picture", report.first_picture_ms]].map(
@@ -35,7 +36,6 @@ function show(report) {
   fill("alarms", report.alarms.map(({ kind, from, to, detail }) => [ALARMS[kind] ?? kind, clock(from), to ? clock(to) : "–", detail]), "wide");
   $("no-alarms").hidden = report.alarms.length > 0;
   $("alarms").hidden = report.alarms.length === 0;
-  $("report").hidden = false;
 }
 
 /** Fills a table: the first cell of a row is its header, the others are `classes` (numbers, if nothing is said). */
