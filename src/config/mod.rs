@@ -213,7 +213,7 @@ fn gop(media: &file::Media) -> Result<Bounds, ConfigError> {
     // Of the numbers of packets half may be asked for again.
     let packets = within("media.gop_packets", media.gop_packets, 64, 16_384)?;
     let age = media.gop_age.0;
-    if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&age) {
+    if !(Duration::from_secs(1)..=Duration::from_mins(1)).contains(&age) {
         return wrong("media.gop_age", format!("{} is not in 1s–60s", media.gop_age));
     }
     Ok(Bounds { bytes, packets: if media.gop_cache { packets } else { 0 }, age })

@@ -6,6 +6,7 @@ use super::clip::MAX_LAYERS;
 
 /// Present files or a test pattern
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Options {
     /// The WHIP endpoint, http:// or https://
     #[arg(long, value_name = "URL")]

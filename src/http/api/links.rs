@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         let cases = [
-            (400, "".to_owned()),
+            (400, String::new()),
             (400, "[]".to_owned()),
             (400, r#"{"stream": "talk"}"#.to_owned()),
             (400, r#"{"stream": "talk", "right": "own"}"#.to_owned()),

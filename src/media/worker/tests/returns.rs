@@ -266,14 +266,22 @@ fn a_key_frame_that_takes_over_behind_parameter_sets_put_in_front_of_it_is_whole
     let viewer = rig.watch(1, CHROMIUM_PLAY);
     let (sps, pps): (&[u8], &[u8]) = (&[0x67, 0x42, 0xe0, 0x1f], &[0x68, 0xce, 0x3c, 0x80]);
     let (idr, slice): (&[u8], &[u8]) = (&[0x65, 0x88, 0x84, 0], &[0x41, 0x9a, 0, 0]);
-    [main, spare].into_iter().for_each(|presenter| picture(&mut rig, presenter, &[sps, pps, idr]));
-    (0..20).for_each(|_| picture(&mut rig, spare, &[slice]));
+    for presenter in [main, spare] {
+        picture(&mut rig, presenter, &[sps, pps, idr]);
+    }
+    for _ in 0..20 {
+        picture(&mut rig, spare, &[slice]);
+    }
     for _ in 0..80 {
-        [main, spare].into_iter().for_each(|presenter| picture(&mut rig, presenter, &[slice]));
+        for presenter in [main, spare] {
+            picture(&mut rig, presenter, &[slice]);
+        }
     }
 
     picture(&mut rig, main, &[idr, idr]);
-    (0..3).for_each(|_| picture(&mut rig, main, &[slice]));
+    for _ in 0..3 {
+        picture(&mut rig, main, &[slice]);
+    }
 
     assert_eq!(rig.aired(), [main, spare, main]);
     let pictures = rig.clients[viewer].of(rig.clients[viewer].video().ssrc);
