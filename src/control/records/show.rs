@@ -338,7 +338,18 @@ impl PresenterStatus {
         };
         let seconds = health.interval.as_secs_f64().max(0.001);
         let frames = |layer: u8| health.frames.get(usize::from(layer)).copied().unwrap_or(0);
-        let layers = entry.layers.iter().map(|info| (info.clone(), f64::from(frames(info.layer)) / seconds));
+        // Layers are told where there is a choice; a plain video is one of its own.
+        let plain = health.video.filter(|_| entry.layers.is_empty()).map(|video| LayerInfo {
+            layer: 0,
+            rid: None,
+            spatial: None,
+            temporal: None,
+            bitrate: (f64::from(video.bytes) * 8.0 / seconds) as u64,
+            width: None,
+            height: None,
+        });
+        let layers = entry.layers.iter().cloned().chain(plain);
+        let layers = layers.map(|info| (f64::from(frames(info.layer)) / seconds, info)).map(|(fps, info)| (info, fps));
         let picture = |codec| Picture {
             codec: Some(codec),
             layers: layers.collect(),
