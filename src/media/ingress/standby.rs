@@ -110,13 +110,20 @@ impl Ingress {
 
 impl Standby {
     fn keep(&mut self, packet: Packet) {
-        let is_same = |first: &Packet| first.source.id == packet.source.id;
+        let is_same = |of: &Packet| of.source.id == packet.source.id;
+        let is_before = |first: &Packet| packet.seq < first.seq && packet.timestamp != first.timestamp;
+        if self.kept.front().is_some_and(|first| is_same(first) && is_before(first)) {
+            // Of a picture before the key frame, repaired.
+            return;
+        }
         if packet.keyframe && self.kept.front().is_none_or(|first| first.timestamp != packet.timestamp) {
-            self.kept.clear();
+            self.kept.retain(|kept| is_same(kept) && kept.seq > packet.seq);
         } else if self.kept.len() >= MOST_KEPT || !self.kept.front().is_some_and(is_same) {
             return self.kept.clear();
         }
-        self.kept.push_back(packet);
+        // What comes late has its place in its picture.
+        let at = self.kept.iter().rposition(|kept| kept.seq < packet.seq).map_or(0, |at| at + 1);
+        self.kept.insert(at, packet);
     }
 
     /// Lets what was kept leave. Its frames follow each other in a moment, so that the newest is shown on time: to players

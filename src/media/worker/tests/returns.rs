@@ -290,3 +290,36 @@ fn a_key_frame_that_takes_over_behind_parameter_sets_put_in_front_of_it_is_whole
     assert_eq!(kinds, [24, 5, 5, 1, 1, 1], "parameter sets, the key frame, what follows");
     rig.finish();
 }
+
+#[test]
+fn what_a_backup_kept_leaves_in_order_though_some_of_it_came_late() {
+    let mut rig = Rig::new(1);
+    let (main, spare) = (rig.stand(0, 0, OBS), rig.stand(1, 0, OBS));
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    let (sps, pps): (&[u8], &[u8]) = (&[0x67, 0x42, 0xe0, 0x1f], &[0x68, 0xce, 0x3c, 0x80]);
+    let (idr, slice): (&[u8], &[u8]) = (&[0x65, 0x88, 0x84, 0], &[0x41, 0x9a, 0, 0]);
+    [main, spare].into_iter().for_each(|presenter| picture(&mut rig, presenter, &[sps, pps, idr]));
+    let track = rig.clients[spare].track(Kind::Video);
+    let mut late = Vec::new();
+    for n in 0..10 {
+        let now = rig.now;
+        let [first, second] =
+            [false, true].map(|marker| rig.clients[spare].packet(track, marker, false, slice, n, now).datagram);
+        rig.launch_from(spare, vec![first]);
+        late.push(second);
+        // The last packet of the fourth picture is lost, and sent again two pictures later.
+        if !(3..5).contains(&n) {
+            late.reverse();
+            rig.launch_from(spare, std::mem::take(&mut late));
+        }
+        picture(&mut rig, main, &[slice]);
+    }
+
+    (0..20).for_each(|_| picture(&mut rig, spare, &[slice]));
+
+    assert_eq!(rig.aired(), [main, spare]);
+    let pictures = rig.clients[viewer].of(rig.clients[viewer].video().ssrc);
+    assert_continuous(&pictures);
+    assert_eq!(pictures.len(), 3 + 10 + 3 + 20 + 20);
+    rig.finish();
+}
