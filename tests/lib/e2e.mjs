@@ -16,7 +16,7 @@ const CASES = {
   'svc-av1': { module: '../browser/svc.mjs', options: { codec: 'video/AV1', mode: 'L1T3' }, seconds: 90, needs: ['chromium'] },
   'handshake-loss': { module: '../browser/handshake-loss.mjs', seconds: 120, needs: ['chromium', 'firefox', 'ffmpeg', 'netns'] },
   'instant-h264': { module: '../browser/instant.mjs', options: { by: 'ffmpeg' }, seconds: 75, needs: ['chromium', 'ffmpeg'] },
-  'instant-sets': { module: '../browser/instant.mjs', options: { by: 'file' }, seconds: 75, needs: ['chromium', 'ffmpeg'], onlyByName: true },
+  'instant-sets': { module: '../browser/instant.mjs', options: { by: 'file' }, seconds: 75, needs: ['chromium', 'ffmpeg'] },
   'instant-vp8': { module: '../browser/instant.mjs', options: { codec: 'video/VP8' }, seconds: 75, needs: ['chromium'] },
   'instant-vp9': { module: '../browser/instant.mjs', options: { codec: 'video/VP9' }, seconds: 75, needs: ['chromium'] },
   'instant-av1': { module: '../browser/instant.mjs', options: { codec: 'video/AV1' }, seconds: 75, needs: ['chromium'] },
