@@ -229,12 +229,22 @@ impl Egress {
         true
     }
 
-    /// What it began with has not come: it may begin with the same key frame.
-    pub fn forget_beginning(&mut self) {
+    /// Begins once more with what it has begun with already; goes on as it was where that may not be. True when it does.
+    pub fn begin_again(&mut self, gop: &Gop, now: Instant) -> bool {
+        let was_cut = self.is_cut;
+        let key = self.catch_up.as_ref().map(|catch_up| catch_up.key);
         self.cut();
         if let Some(catch_up) = &mut self.catch_up {
             catch_up.key.1 = u64::MAX;
         }
+        if self.catch_up(gop, now) {
+            return true;
+        }
+        self.is_cut = was_cut;
+        if let (Some(catch_up), Some(key)) = (&mut self.catch_up, key) {
+            catch_up.key = key;
+        }
+        false
     }
 
     /// Gets pictures from the cache, not as they come.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Stream;
 use crate::media::egress::Egress;
-use crate::media::gop::{Gop, Passed};
+use crate::media::gop::Passed;
 use crate::media::outbox::{Outbox, Run};
 use crate::media::packet::Packet;
 use crate::media::viewer::{Caught, Delivered, Viewer};
@@ -35,10 +35,14 @@ impl Stream {
         self.tracks[VIDEO].forget_gops();
     }
 
+    /// There are more viewers than can be served as it is.
+    fn is_shedding(&self, now: Instant) -> bool {
+        self.shed_at.is_some_and(|at| now.saturating_duration_since(at) < RESPITE)
+    }
+
     /// Lets a viewer begin with the last key frame of the layer that it should get, if that is kept. True when it does.
     pub fn catch_up(&mut self, viewer: usize, now: Instant) -> bool {
-        if self.shed_at.is_some_and(|at| now.saturating_duration_since(at) < RESPITE) {
-            // There are more viewers than can be served as it is.
+        if self.is_shedding(now) {
             return false;
         }
         let Some(video) = self.viewers.get_mut(viewer).and_then(|viewer| viewer.video.as_mut()) else {
@@ -51,19 +55,21 @@ impl Stream {
     /// could listen (Firefox drops packets that come right behind the handshake). It may begin with it once more. True
     /// when it does.
     pub fn begin_again(&mut self, viewer: usize, now: Instant) -> bool {
+        let is_shedding = self.is_shedding(now);
         let Some(Viewer { first_media: Some(first), beginnings, video: Some(video), .. }) =
             self.viewers.get_mut(viewer)
         else {
             return false;
         };
         let since = now.saturating_duration_since(*first);
-        let may = (FIRST_WORD..BEGINNING).contains(&since) && *beginnings < MOST_BEGINNINGS;
-        if !may || !self.tracks[VIDEO].gop(video.wanted).is_some_and(Gop::is_whole) {
+        let soonest = FIRST_WORD + PATIENCE * u32::from(*beginnings);
+        if !(soonest..BEGINNING).contains(&since) || *beginnings >= MOST_BEGINNINGS || is_shedding {
             return false;
         }
-        *beginnings += 1;
-        video.forget_beginning();
-        self.catch_up(viewer, now)
+        let begins =
+            self.tracks[VIDEO].gop(video.wanted).is_some_and(|gop| gop.is_whole() && video.begin_again(gop, now));
+        *beginnings += u8::from(begins);
+        begins
     }
 
     /// Viewers who wait for a key frame of a layer that is kept here, unless it may be on its way to them.
@@ -124,6 +130,8 @@ const ON_ITS_WAY: Duration = Duration::from_millis(250);
 const RESPITE: Duration = Duration::from_secs(3);
 /// What a viewer says sooner after its first packet it said before that.
 const FIRST_WORD: Duration = Duration::from_millis(100);
+/// Between two beginnings: the first word about the one may come behind the other.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// Who is there for longer has lost something on the way, and is not to lose more by getting more.
 const BEGINNING: Duration = Duration::from_secs(5);
 /// Each is as much as a whole group of pictures.
