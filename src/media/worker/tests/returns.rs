@@ -298,7 +298,9 @@ fn what_a_backup_kept_leaves_in_order_though_some_of_it_came_late() {
     let viewer = rig.watch(1, CHROMIUM_PLAY);
     let (sps, pps): (&[u8], &[u8]) = (&[0x67, 0x42, 0xe0, 0x1f], &[0x68, 0xce, 0x3c, 0x80]);
     let (idr, slice): (&[u8], &[u8]) = (&[0x65, 0x88, 0x84, 0], &[0x41, 0x9a, 0, 0]);
-    [main, spare].into_iter().for_each(|presenter| picture(&mut rig, presenter, &[sps, pps, idr]));
+    for presenter in [main, spare] {
+        picture(&mut rig, presenter, &[sps, pps, idr]);
+    }
     let track = rig.clients[spare].track(Kind::Video);
     let mut late = Vec::new();
     for n in 0..10 {
