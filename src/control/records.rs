@@ -395,7 +395,7 @@ pub fn role_word(role: Role) -> &'static str {
 const LOOK_AGAIN: Duration = Duration::from_millis(900);
 /// Sessions that are over are remembered for so long,
 const REMEMBERED: Duration = Duration::from_hours(1);
-/// and so many of them; about 2 KiB each.
-const MOST_OVER: usize = 4_096;
-/// Of the offers and answers that are kept.
-const DESCRIBED_BYTES: usize = 16 * 1024 * 1024;
+/// and so many of them; about 3 KiB each.
+const MOST_OVER: usize = 512;
+/// Of the offers and answers that are kept: those of the latest hundred or so, which are what is asked for.
+const DESCRIBED_BYTES: usize = 1024 * 1024;

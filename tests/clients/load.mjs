@@ -67,7 +67,8 @@ const SHAPES = {
 
   async churn(test, server) {
     const seconds = CHURN_SECONDS;
-    // A round first, as busy as the one that counts: what is allocated once (pools, buffers, tables) is not a leak.
+    // A round first, as busy as the one that counts: what is allocated once (pools, buffers, tables) is not a leak,
+    // nor what is remembered of a bounded number of sessions.
     await viewers(test, server, [...COME_AND_GO, '--seconds', WARM_UP_SECONDS]);
     await settled(test, server);
     const before = { ...server.usage(), files: openFiles(server) };
@@ -135,6 +136,7 @@ const [WATCHERS, STORM, STORM_SECONDS, STORM_AFTER_MS] = [30, 200, 16, 5_000];
 const JOINS_PER_SECOND = 20;
 /** As long as it takes to see a leak; where many cases wait, long enough to see a large one. */
 const CHURN_SECONDS = process.env.CI === 'true' ? 20 : 60;
-const WARM_UP_SECONDS = 10;
+/** As many joins as the server remembers sessions that are over, and more. */
+const WARM_UP_SECONDS = 30;
 /** Twice as many places as are needed: a slow moment must not hold the joins up. */
 const COME_AND_GO = ['--viewers', 2 * JOINS_PER_SECOND, '--joins-per-second', JOINS_PER_SECOND, '--stay', 1];
