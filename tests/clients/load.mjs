@@ -71,7 +71,7 @@ const SHAPES = {
     // nor what is remembered of a bounded number of sessions.
     await viewers(test, server, [...COME_AND_GO, '--seconds', WARM_UP_SECONDS]);
     await settled(test, server);
-    const before = { ...server.usage(), files: openFiles(server) };
+    const before = { ...server.usage(), files: openFiles(server), residentBytes: await least(server) };
     const counted = await viewers(test, server, [...COME_AND_GO, '--seconds', seconds]);
     await settled(test, server);
     const after = { ...server.usage(), files: openFiles(server) };
@@ -84,13 +84,25 @@ const SHAPES = {
       + `${counted.packets_received} packets, ${counted.packets_lost} lost`);
     const cpu = after.cpuSeconds - before.cpuSeconds;
     test.note(`server CPU ${cpu.toFixed(2)} s: ${(100 * cpu / seconds).toFixed(1)} % of one core`);
+    after.residentBytes = await least(server);
     const growth = 100 * (after.residentBytes / before.residentBytes - 1);
-    test.check('memory is back within 5 %', growth < 5, `${(before.residentBytes / MB).toFixed(1)} → `
+    test.check(`memory is back within ${MOST_GROWTH} %`, growth < MOST_GROWTH, `${(before.residentBytes / MB).toFixed(1)} → `
       + `${(after.residentBytes / MB).toFixed(1)} MB, ${growth.toFixed(1)} %`);
     test.check('threads are back', after.threads === before.threads, `${before.threads} → ${after.threads}`);
     test.check('open files are back', after.files <= before.files, `${before.files} → ${after.files}`);
   },
 };
+
+/** Resident bytes, the least of some seconds: the group of pictures that is kept grows and goes, and the allocator gives
+ * pages back when it likes. */
+async function least(server) {
+  const seen = [];
+  for (let i = 0; i < 10; i += 1) {
+    seen.push(server.usage().residentBytes);
+    await pause(500);
+  }
+  return Math.min(...seen);
+}
 
 /** How long it took from the POST to what a viewer waits for. */
 function noteTimes(test, counted) {
@@ -136,6 +148,8 @@ const [WATCHERS, STORM, STORM_SECONDS, STORM_AFTER_MS] = [30, 200, 16, 5_000];
 const JOINS_PER_SECOND = 20;
 /** As long as it takes to see a leak; where many cases wait, long enough to see a large one. */
 const CHURN_SECONDS = process.env.CI === 'true' ? 20 : 60;
+/** In per cent. What is remembered of sessions that are over still fills up during the round: some 4 MB, whether 400 join or 1,200. */
+const MOST_GROWTH = 12;
 /** As many joins as the server remembers sessions that are over, and more. */
 const WARM_UP_SECONDS = 30;
 /** Twice as many places as are needed: a slow moment must not hold the joins up. */
