@@ -2,22 +2,55 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+/// A time in UTC, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// In full.
+    pub year: u64,
+    /// 1 is January.
+    pub month: u64,
+    /// Of the month, from 1 on.
+    pub day: u64,
+    /// 0 is Thursday, as the day of the epoch was.
+    pub weekday: u64,
+    /// 0–23.
+    pub hour: u64,
+    /// 0–59.
+    pub minute: u64,
+    /// 0–59.
+    pub second: u64,
+}
+
+impl Civil {
+    /// Takes a time apart; what is before the epoch counts as the epoch.
+    pub fn of(time: SystemTime) -> Self {
+        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Years begin in March here, so that a leap day is the last of its year; 400 years have 146,097 days.
+        let day = days + 719_468;
+        let (era, day) = (day / 146_097, day % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        // Five months have 153 days, again and again.
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        Self {
+            year: era * 400 + year + u64::from(month <= 2),
+            month,
+            day,
+            weekday: days % 7,
+            hour: second / 3_600,
+            minute: second / 60 % 60,
+            second: second % 60,
+        }
+    }
+}
+
 /// A time in UTC with milliseconds (RFC 3339): `2024-10-09T10:00:00.000Z`.
 pub fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (seconds, millis) = (since.as_secs(), since.subsec_millis());
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years begin in March here, so that a leap day is the last of its year; 400 years have 146,097 days.
-    let day = days + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // Five months have 153 days, again and again.
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(time);
+    let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_millis();
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 

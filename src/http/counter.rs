@@ -2,7 +2,7 @@
 //! (WHEP draft, "Server Sends Counter-Offer").
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
@@ -11,6 +11,7 @@ use hyper::{Response, StatusCode};
 use crate::control::auth::Identity;
 use crate::control::counter::AnswerError;
 use crate::control::stream::StreamName;
+use crate::control::wall::Civil;
 use crate::media::SessionId;
 
 use super::body::{self, Body};
@@ -73,32 +74,21 @@ pub(super) async fn answer(
 
 /// A time as HTTP writes it (RFC 9110 §5.6.7): `Wed, 09 Oct 2024 10:00:00 GMT`.
 fn http_date(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let weekday = WEEKDAYS[(days % 7) as usize];
-    // Years begin in March here, so that a leap day is the last of its year; 400 years have 146,097 days.
-    let day = days + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // Five months have 153 days, again and again.
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let name = MONTHS[(month % 12) as usize];
-    let year = era * 400 + year + u64::from(month >= 10);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{weekday}, {day:02} {name} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    let Civil { year, month, day, weekday, hour, minute, second } = Civil::of(time);
+    let (weekday, month) = (WEEKDAYS[(weekday % 7) as usize], MONTHS[((month + 11) % 12) as usize]);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
 /// What a session takes whose offer is ours: the answer, then candidates.
 const ACCEPT_PATCH: &str = "application/sdp, application/trickle-ice-sdpfrag";
 /// From the day of the epoch on.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-/// From March on.
-const MONTHS: [&str; 12] = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     #[test]
