@@ -30,8 +30,8 @@ export class Log {
 const SENTENCES = {
   stream: ({ state }) => ({ live: "is live", grace: "the presenter is gone; viewers are kept", idle: "is over" })[state] ?? state,
   alarm: ({ kind, on, detail }) => (on ? detail || kind : `${ALARMS[kind] ?? kind}: over`),
-  session: ({ id, role, state, reason }) => `${role} ${id} ${state}${reason ? ` (${reason.replaceAll("_", " ")})` : ""}`,
-  link: ({ right, state }) => `a link to ${right} was ${state}`,
+  session: ({ id, role, state, reason }) => state === "connecting" ? "" : `${role} ${id} ${state}${reason ? ` (${reason.replaceAll("_", " ")})` : ""}`,
+  link: ({ right, state }) => `a link to ${right === "publish" ? "present" : "watch"} was ${state}`,
   report: () => "the report is written",
 };
 

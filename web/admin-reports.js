@@ -1,4 +1,4 @@
-// The list of reports of past broadcasts.
+// The list of reports of broadcasts, the newest first.
 
 import { ask } from "./api.js";
 import { dateAndTime, duration, element, number, set } from "./words.js";
@@ -13,27 +13,28 @@ export class Reports {
   }
 
   async refresh() {
-    const { reports } = await ask("GET", "reports");
+    const { reports, total } = await ask("GET", "reports");
     this.#body.replaceChildren(...reports.map(row));
-    this.#note.hidden = reports.length > 0;
-    set(this.#note, "There is none yet: a report is written when a broadcast ends.");
+    this.#body.parentElement.hidden = reports.length === 0;
+    const more = total > reports.length ? `The latest ${number(reports.length)} of ${number(total)}; the others by /api/v1/reports.` : "";
+    set(this.#note, reports.length ? more : "There is none yet: a report begins with a broadcast.");
   }
 }
 
 function row(report) {
   const made = element("tr");
-  const link = element("a", "Open");
+  const link = element("a", report.stream);
   link.href = `/admin/reports/${encodeURIComponent(report.id)}`;
   link.setAttribute("aria-label", `Report of ${report.stream}, ${dateAndTime(report.started)}`);
-  const open = element("td");
-  open.append(link);
+  const head = element("th", "", "name");
+  head.scope = "row";
+  head.append(link);
+  const lasted = report.ended ? `${duration(report.seconds)}${report.interrupted ? ", cut off" : ""}` : "still on";
   made.append(
-    element("th", report.stream),
+    head,
     element("td", dateAndTime(report.started)),
-    element("td", duration(report.seconds)),
-    ...[report.peak, report.average, report.sessions].map((n) => element("td", number(n), "number")),
-    open,
+    element("td", lasted),
+    ...[report.peak, report.average, report.sessions, report.alarms].map((n) => element("td", number(n), "number")),
   );
-  made.firstElementChild.scope = "row";
   return made;
 }

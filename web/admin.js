@@ -6,17 +6,23 @@ import { Links } from "./admin-links.js";
 import { Log } from "./admin-log.js";
 import { Reports } from "./admin-reports.js";
 import { Streams } from "./admin-streams.js";
-import { duration, figures, number, set } from "./words.js";
+import { duration, element, figures, number, set } from "./words.js";
 import { delay } from "./wish.js";
 
 const $ = (id) => document.getElementById(id);
 
 /** How often to ask for everything when no event says that something changed, in ms. */
 const REFRESH_MS = 4000;
+/** How long a message stands at least, in ms. */
+const SAID_MS = 8000;
+/** So many streams need an overview. */
+const MANY = 6;
 /** However many events come, not more often than this, in ms. */
 const AT_MOST_EVERY_MS = 1000;
 
+let said = 0;
 const say = (problem) => {
+  said = performance.now();
   set($("message"), problem ? sentence(problem) : "");
   $("message").hidden = !problem;
 };
@@ -54,9 +60,9 @@ async function refresh() {
   try {
     const [about, list] = await Promise.all([ask("GET", "server"), ask("GET", "streams")]);
     server(about);
-    await streams.show(list.streams);
-    set($("streams-note"), list.streams.length ? "" : "Nobody is presenting. Make a presenter’s link below, open it, and go live.");
     admitted();
+    await streams.show(list.streams);
+    overview(list.streams);
   } catch (problem) {
     refused(problem);
   } finally {
@@ -74,22 +80,53 @@ function server(about) {
   ]);
 }
 
+/** What an eye that wanders over the page must not miss, however many streams there are. */
+function overview(list) {
+  set($("streams-title"), list.length > 1 ? `Streams (${number(list.length)})` : "Streams");
+  set($("streams-note"), list.length ? "" : "Nobody is presenting. Make a presenter’s link below, open it, and go live.");
+  $("find-row").hidden = list.length < MANY && !$("find").value;
+  const troubled = list.filter(({ alarms }) => alarms.length).map(({ name }) => name);
+  $("troubled").hidden = list.length < MANY || !troubled.length;
+  if (troubled.join() === $("troubled").dataset.names) return;
+  $("troubled").dataset.names = troubled.join();
+  $("troubled").replaceChildren("Something is wrong in ", ...troubled.flatMap((name, i) => {
+    const jump = element("button", name, "small");
+    jump.type = "button";
+    jump.addEventListener("click", () => streams.point(name));
+    return i ? [" ", jump] : [jump];
+  }));
+}
+
+$("find").addEventListener("input", () => streams.find($("find").value.trim()));
+
+for (const jump of $("jumps").children) {
+  jump.addEventListener("click", () => {
+    const target = $(jump.dataset.to);
+    target.scrollIntoView();
+    target.focus({ preventScroll: true });
+  });
+}
+
 // ---- Being let in ----
 
+let [following, isRefused] = [false, false];
+
 function admitted() {
-  const first = $("show").hidden;
-  $("show").hidden = false;
+  $("show").hidden = $("jumps").hidden = false;
   $("token-form").hidden = true;
-  say(null);
-  if (first) {
-    links.refresh();
-    reports.refresh().catch(say);
-    follow();
-  }
+  // What the server refused somebody who pressed a button is read first.
+  if (isRefused || performance.now() - said > SAID_MS) say(null);
+  isRefused = false;
+  if (following) return;
+  following = true;
+  links.refresh();
+  reports.refresh().catch(say);
+  follow().finally(() => (following = false));
 }
 
 function refused(problem) {
   say(problem);
+  isRefused = true;
   if (problem.status === 401 || problem.status === 403) $("token-form").hidden = false;
   connection("lost", problem.status ? "Not connected" : "No answer");
 }
@@ -113,6 +150,10 @@ async function follow() {
   for (let attempt = 0; ; attempt++) {
     try {
       await listen(() => {
+        if (attempt) {
+          links.refresh();
+          reports.refresh().catch(say);
+        }
         attempt = 0;
         connection("live", "Live");
         soon();

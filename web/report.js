@@ -12,7 +12,7 @@ function show(report) {
   document.title = `${report.stream}, ${dateAndTime(report.started)} · tribune`;
   set($("title"), report.stream);
   const end = report.ended ? `to ${dateAndTime(report.ended)}` : "still going on";
-  set($("when"), `${dateAndTime(report.started)} ${end}${report.interrupted ? "; the server ended before the broadcast did" : ""}`);
+  set($("when"), `${dateAndTime(report.started)}${report.ended ? " " : ", "}${end}${report.interrupted ? "; the server ended before the broadcast did" : ""}`);
   const { viewers, received, sent } = report;
   figures($("totals"), [
     ["Lasted", duration(report.seconds)],
@@ -25,26 +25,41 @@ function show(report) {
     ["Sent", bytes(sent.bytes)],
   ]);
   $("report").hidden = false;
-  const began = Date.parse(report.started);
-  draw($("viewers"), viewers.samples.map((count, i) => [began + i * viewers.sample_seconds * 1000, count]), "Viewers");
+  graph = () => chart(report);
+  graph();
   fill("starts", [["first packet", report.first_packet_ms], ["first picture", report.first_picture_ms]].map(
     ([what, { p50, p95, max, count }]) => [what, ...(count ? [millis(p50), millis(p95), millis(max)] : ["–", "–", "–"]), number(count)]));
   fill("traffic", [["from the presenter", received], ["to viewers", sent]].map(([what, traffic]) => [
     what, number(traffic.packets), bytes(traffic.bytes), `${number(traffic.lost)} (${percent(traffic.lost / Math.max(traffic.packets + traffic.lost, 1))})`, number(traffic.resent)]));
   fill("presenters", report.presenters.map(({ subject, user_agent, from, to, reason }) =>
-    [subject ?? "–", agent(user_agent), clock(from), to ? clock(to) : "–", (reason ?? "–").replaceAll("_", " ")]), "wide");
-  fill("alarms", report.alarms.map(({ kind, from, to, detail }) => [ALARMS[kind] ?? kind, clock(from), to ? clock(to) : "–", detail]), "wide");
+    [subject ?? "–", agent(user_agent), clock(from), to ? clock(to) : "still on", (reason ?? "–").replaceAll("_", " ")]), PEOPLE);
+  fill("alarms", report.alarms.map(({ kind, from, to, detail }) => [ALARMS[kind] ?? kind, clock(from), to ? clock(to) : "still on", detail]), WORDS);
   $("no-alarms").hidden = report.alarms.length > 0;
-  $("alarms").hidden = report.alarms.length === 0;
+  $("alarms-place").hidden = report.alarms.length === 0;
 }
 
-/** Fills a table: the first cell of a row is its header, the others are `classes` (numbers, if nothing is said). */
-function fill(name, rows, classes = "number") {
-  $(name).tBodies[0].replaceChildren(...rows.map(([first, ...others]) => {
+/** Draws the graph as wide as its place is now. */
+let graph = () => {};
+
+function chart({ started, ended, written, viewers, alarms }) {
+  const [began, end] = [started, ended ?? written].map(Date.parse);
+  const points = viewers.samples.map((count, i) => [Math.min(began + i * viewers.sample_seconds * 1000, end), count]);
+  const spans = alarms.map(({ from, to }) => [Date.parse(from), to ? Date.parse(to) : end]);
+  draw($("viewers"), points, "Viewers", { spans });
+  $("legend").hidden = spans.length === 0;
+}
+
+/** How the cells of a row are set: its header, then the others. */
+const NUMBERS = ["", "number", "number", "number", "number"];
+const PEOPLE = ["wide", "wide", "", "", ""];
+const WORDS = ["", "", "", "wide"];
+
+/** Fills a table: the first cell of a row is its header. */
+function fill(name, rows, classes = NUMBERS) {
+  $(name).tBodies[0].replaceChildren(...rows.map((cells) => {
     const row = element("tr");
-    const head = element("th", first);
-    head.scope = "row";
-    row.append(head, ...others.map((words) => element("td", words, classes)));
+    row.append(...cells.map((words, i) => element(i ? "td" : "th", words, classes[i])));
+    row.firstElementChild.scope = "row";
     return row;
   }));
 }
@@ -60,6 +75,9 @@ function refuse({ status, message }) {
   $("message").hidden = false;
 }
 
+addEventListener("resize", () => graph());
+addEventListener("beforeprint", () => graph());
+addEventListener("afterprint", () => graph());
 $("print").addEventListener("click", () => print());
 $("json").addEventListener("click", () => download(`reports/${encodeURIComponent(id)}`, `tribune-${id}.json`).catch(refuse));
 

@@ -15,10 +15,17 @@ export function set(target, content) {
 
 /** What a client calls itself, in short: a browser's own words are a line of history. */
 export function agent(text) {
-  const [, name, version] = /(Edg|OPR|Firefox|OBS-Studio|Lavf|GStreamer)\/([\d.]+)/.exec(text ?? "") ?? /(Chrome|Safari)\/([\d.]+)/.exec(text ?? "") ?? [];
-  const names = { Edg: "Edge", OPR: "Opera", "OBS-Studio": "OBS", Lavf: "FFmpeg (Lavf)" };
-  return name ? `${names[name] ?? name} ${parseInt(version, 10)}` : (text ?? "unknown client").slice(0, 60);
+  const words = text ?? "unknown client";
+  const [, name, version] = [/(Edg|OPR|Firefox|OBS-Studio|Lavf|GStreamer)\/([\d.]+)/, /(Chrome)\/([\d.]+)/, /(Version)\/([\d.]+).*Safari/]
+    .map((pattern) => pattern.exec(words)).find(Boolean) ?? [];
+  if (!name) return words.length > 60 ? `${words.slice(0, 59)}…` : words;
+  const names = { Edg: "Edge", OPR: "Opera", "OBS-Studio": "OBS", Lavf: "FFmpeg (Lavf)", Version: "Safari" };
+  const [system] = /iPhone|iPad|Android|Windows|Macintosh|Linux/.exec(words) ?? [];
+  return `${names[name] ?? name} ${parseInt(version, 10)}${system ? ` on ${system === "Macintosh" ? "Mac" : system}` : ""}`;
 }
+
+/** A codec as people write it. */
+export const codec = (word) => ({ h264: "H.264", h265: "H.265", opus: "Opus" })[word] ?? word.toUpperCase();
 
 const known = (value) => value !== null && value !== undefined && Number.isFinite(Number(value));
 
@@ -45,8 +52,8 @@ export function bytes(count) {
 
 /** A share of one as per cent. */
 export const percent = (share) => (known(share) ? `${(100 * share).toFixed(share && share < 0.1 ? 2 : 1)} %` : "–");
-export const millis = (ms) => (known(ms) ? `${Math.round(ms)} ms` : "–");
-export const number = (value) => (known(value) ? Number(value).toLocaleString() : "–");
+export const millis = (ms) => (!known(ms) ? "–" : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+export const number = (value) => (known(value) ? Number(value).toLocaleString([], { maximumFractionDigits: 1 }) : "–");
 /** The time of day of a date. */
 export const clock = (date) => new Date(date).toLocaleTimeString();
 export const dateAndTime = (date) => new Date(date).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });

@@ -37,7 +37,7 @@ export default async function admin(test) {
   await until(20_000, 'two viewers to be shown', async () => await figure(page, 'Viewers now') === '2');
   test.check('the card says who presents from what', /Chrome \d/.test(await textOf(page, '.stream .from')), await textOf(page, '.stream .from'));
   await until(10_000, 'the bit rate', async () => /bit\/s/.test(await figure(page, 'Comes in')));
-  test.check('and what comes in', /^vp8/.test(await figure(page, 'Picture')), `${await figure(page, 'Picture')}, ${await figure(page, 'Comes in')}`);
+  test.check('and what comes in', /^VP8/.test(await figure(page, 'Picture')), `${await figure(page, 'Picture')}, ${await figure(page, 'Comes in')}`);
   await until(15_000, 'an estimate of how many more fit', async () => /about/.test(await figure(page, 'Room for more')));
   test.check('and how many more fit', true, await figure(page, 'Room for more'));
 
