@@ -51,7 +51,7 @@ export default async function shots(test) {
       const page = await openPage(test, browser, 'about:blank', `${name}-${size}`);
       await page.setViewport(viewport);
       await page.goto(origin + where);
-      await page.waitForSelector(ready, { timeout: 10_000 });
+      await page.waitForSelector(ready, { timeout: 30_000 });
       if (events.length) await until(5_000, 'the events', () => page.$eval('#connection', (it) => it.dataset.state === 'live'));
       await act?.(page);
       for (const value of ['light', 'dark']) {
