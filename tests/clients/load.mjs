@@ -67,12 +67,12 @@ const SHAPES = {
 
   async churn(test, server) {
     const seconds = CHURN_SECONDS;
-    // A round first, as busy as the one that counts: what is allocated once (pools, buffers, tables) is not a leak,
-    // nor what is remembered of a bounded number of sessions.
-    await viewers(test, server, [...COME_AND_GO, '--seconds', WARM_UP_SECONDS]);
+    // A round first, twice as busy as the one that counts: what is allocated once (pools, buffers, tables) is not a leak,
+    // nor what is remembered of a bounded number of sessions, nor the pages that the allocator keeps half filled.
+    await viewers(test, server, comeAndGo(2 * JOINS_PER_SECOND, WARM_UP_SECONDS));
     await settled(test, server);
     const before = { ...server.usage(), files: openFiles(server), residentBytes: await least(server) };
-    const counted = await viewers(test, server, [...COME_AND_GO, '--seconds', seconds]);
+    const counted = await viewers(test, server, comeAndGo(JOINS_PER_SECOND, seconds));
     await settled(test, server);
     const after = { ...server.usage(), files: openFiles(server) };
 
@@ -148,9 +148,9 @@ const [WATCHERS, STORM, STORM_SECONDS, STORM_AFTER_MS] = [30, 200, 16, 5_000];
 const JOINS_PER_SECOND = 20;
 /** As long as it takes to see a leak; where many cases wait, long enough to see a large one. */
 const CHURN_SECONDS = process.env.CI === 'true' ? 20 : 60;
-/** In per cent. What is remembered of sessions that are over still fills up during the round: some 4 MB, whether 400 join or 1,200. */
-const MOST_GROWTH = 12;
-/** As many joins as the server remembers sessions that are over, and more. */
-const WARM_UP_SECONDS = 30;
-/** Twice as many places as are needed: a slow moment must not hold the joins up. */
-const COME_AND_GO = ['--viewers', 2 * JOINS_PER_SECOND, '--joins-per-second', JOINS_PER_SECOND, '--stay', 1];
+/** In per cent. The heap in use grows by some 50 bytes a join (by heaptrack), up to what a report may hold. */
+const MOST_GROWTH = 5;
+/** Twice as many joins as the server remembers sessions that are over. */
+const WARM_UP_SECONDS = 26;
+/** Viewers that stay for a second each. Twice as many places as are needed: a slow moment must not hold the joins up. */
+const comeAndGo = (each, seconds) => ['--viewers', 2 * each, '--joins-per-second', each, '--stay', 1, '--seconds', seconds];
