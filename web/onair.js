@@ -35,23 +35,30 @@ export async function arriving(stream, token) {
 
 /**
  * What a stream's description says of the presenter's sound and picture, as sentences: `facts`, and `alarms` that want
- * something done.
+ * something done. What the presenter means to do is no alarm: to be `muted` or `hidden`, to have no `sound` or `picture`.
  */
-export function findings(known) {
+export function findings(known, { muted, hidden, sound, picture: shown }) {
   const { video, audio } = Object(known.presenter);
   const facts = [];
-  if (video?.codec) {
+  if (shown && video?.codec) {
     const picture = video.width ? `, ${video.width} × ${video.height}` : "";
     const key = video.key_interval_ms > 0 ? `, a key frame every ${(video.key_interval_ms / 1000).toFixed(1)} s` : "";
     const layers = video.layers?.length > 1 ? `, ${video.layers.length} sizes` : "";
     facts.push(`It sees ${video.codec.toUpperCase()}${picture}${layers}${key}.`);
   }
-  if (audio?.silent_s >= 1) facts.push(`It has heard nothing for ${Math.round(audio.silent_s)} s.`);
+  if (!sound) facts.push("It gets no sound: there is no microphone.");
+  else if (audio?.silent_s >= 1) facts.push(`It has heard nothing for ${Math.round(audio.silent_s)} s.`);
   else if (Number.isFinite(audio?.level_dbov)) facts.push(`It hears you at ${Math.round(audio.level_dbov)} dB.`.replace("-", "−"));
   else if (audio?.codec) facts.push(`It hears ${audio.codec}.`);
-  const alarms = Array.isArray(known.alarms) ? known.alarms.map(Object) : [];
-  return { facts, alarms: alarms.map(({ kind, detail }) => ALARMS[kind] ?? String(detail || kind)) };
+  const dark = (hidden || !shown) && "";
+  const meant = { silence: sound ? muted && MUTED : "", no_video: !shown && "", frozen: dark, bitrate_collapse: dark };
+  const alarms = (Array.isArray(known.alarms) ? known.alarms.map(Object) : []).map(({ kind, detail }) => {
+    return typeof meant[kind] === "string" ? meant[kind] : (ALARMS[kind] ?? String(detail || kind));
+  });
+  return { facts, alarms: alarms.filter(Boolean) };
 }
+
+const MUTED = "Nobody hears you: you are muted.";
 
 /** What an alarm means to whoever presents. */
 const ALARMS = {

@@ -50,6 +50,7 @@ function showCover() {
   const waiting = picture() === "camera" && devices.secure() && !liveSince;
   $("cover").hidden = Boolean(now.picture);
   $("camera-field").hidden = picture() !== "camera";
+  notice("veiled", now.picture && pressed("hide") ? "Hidden: your viewers see black." : "");
   $("allow").hidden = !waiting;
   const promise = "Your picture will be here. Nobody sees it before you go live.";
   const without = "No picture: your viewers only hear you.";
@@ -196,6 +197,7 @@ async function showNumbers() {
   if (!presenter.pc || $("on-the-air").hidden) return;
   $("elapsed").textContent = duration((performance.now() - liveSince) / 1000);
   const numbers = await sending(presenter.pc);
+  if (!now.picture) numbers.frame = "none";
   for (const id of ["rate", "frame", "loss", "rtt"]) $(id).textContent = numbers[id];
   // While the rate still climbs the picture is always limited; that says nothing.
   if (!numbers.limit) limitedSince = performance.now();
@@ -209,7 +211,12 @@ async function askServer() {
   peak = Math.max(peak, count.now ?? 0, count.peak ?? 0);
   $("viewers").textContent = count.now ?? "–";
   $("peak").textContent = count.now === undefined ? "–" : peak;
-  const { facts, alarms } = findings(known);
+  const { facts, alarms } = findings(known, {
+    muted: pressed("mute"),
+    hidden: pressed("hide"),
+    sound: Boolean(presenter.tracks.audio),
+    picture: Boolean(now.picture),
+  });
   $("server-view").hidden = !facts.length && !alarms.length;
   list("findings", facts);
   list("alarms", alarms);
@@ -315,6 +322,7 @@ function toggle(id, track, [off, on]) {
     button.setAttribute("aria-pressed", String(state));
     button.querySelector("span").textContent = state ? on : off;
     if (track()) track().enabled = !state;
+    showCover();
   });
 }
 
@@ -410,7 +418,7 @@ restore();
 showCover();
 checkPicture();
 if (!devices.secure()) {
-  $("go").disabled = $("rehearse").disabled = true;
+  $("go").disabled = $("rehearse").disabled = $("checks").hidden = true;
   $("cover-text").textContent = "No camera on an insecure page.";
   const port = location.port ? `:${location.port}` : "";
   say(

@@ -23,6 +23,7 @@ const SAYINGS = {
   again: ["A short break", "The presenter has left. This page continues by itself."],
   lost: ["One moment …", "The picture has stopped. It continues here as soon as it can."],
   live: ["Sound only", "There is no picture at the moment."],
+  blind: ["Sound only", "This browser cannot play the picture: it does not know the presenter’s codec. Another one may."],
 };
 
 /** What went wrong: headline, detail, and whether a token may help. */
@@ -37,7 +38,7 @@ function explain({ status, title, detail }) {
       return ["No such stream", `There is no stream called “${stream}” here.`];
     case 406:
     case 422:
-      return ["This browser cannot play the stream", sentence(detail || "It does not know the presenter’s codec")];
+      return ["This browser cannot play the stream", sentence(detail || "It does not know the presenter’s codec. Another one may")];
     case 429:
     case 503:
       return ["The server is full", "Trying again shortly."];
@@ -58,8 +59,7 @@ viewer.onstate = (state, problem) => {
   const key = state === "waiting" && wasLive ? "again" : state;
   const [headline, detail, asks] = state === "error" ? explain(problem) : SAYINGS[key];
   wasLive ||= state === "live";
-  $("headline").textContent = headline;
-  $("detail").textContent = detail;
+  tell(headline, detail);
   $("state").dataset.state = state;
   const asked = !$("token-form").hidden;
   $("token-form").hidden = !asks;
@@ -73,6 +73,11 @@ viewer.onstate = (state, problem) => {
   if (asks && !asked) $("token").focus();
 };
 
+/** Unchanged text is not set again: a screen reader would read it again. */
+function tell(...texts) {
+  for (const [at, id] of ["headline", "detail"].entries()) if ($(id).textContent !== texts[at]) $(id).textContent = texts[at];
+}
+
 let [frames, framesAt] = [0, 0];
 
 /** A picture that has stopped while the sound goes on is not passed off as live. */
@@ -82,6 +87,7 @@ function lookForPicture() {
   const frozen = !video.videoWidth || performance.now() - framesAt > FROZEN_MS;
   const live = $("state").dataset.state === "live";
   $("state").dataset.audio = live && frozen;
+  if (live) tell(...SAYINGS[viewer.blind ? "blind" : "live"]);
   video.dataset.stale = wasLive && (!live || frozen);
 }
 

@@ -8,6 +8,8 @@ const TICK_MS = 500;
 const SILENCE_MS = 3000;
 /** How long the first picture may take, in ms. */
 const FIRST_PICTURE_MS = 12_000;
+/** How long after it is connected a session may be without a picture until its sound is enough, in ms. */
+const NO_PICTURE_MS = 1500;
 /** How long a presenter that has returned may take until there are packets, in ms. */
 const RETURN_MS = 4000;
 /** Over how long those spread who lost the picture in the same moment, in ms. */
@@ -92,7 +94,14 @@ class Reception {
   get ready() {
     const { connectedAt, ended } = this.call;
     if (ended || !connectedAt || !this.packets) return false;
-    return this.frames > 0 || performance.now() - connectedAt > 1500;
+    return this.frames > 0 || performance.now() - connectedAt > NO_PICTURE_MS;
+  }
+
+  /** Has the answer no place for a picture? Then this browser knows no codec that the presenter sends. */
+  get blind() {
+    const { connectedAt, pc } = this.call;
+    const places = pc.getTransceivers().filter(({ currentDirection }) => currentDirection === "recvonly");
+    return connectedAt > 0 && !places.some(({ receiver }) => receiver.track.kind === "video");
   }
 
   get flowing() {
@@ -101,7 +110,8 @@ class Reception {
 
   get failed() {
     if (!this.asked || this.waiting) return false;
-    return this.call.ended !== null || performance.now() - this.startedAt > FIRST_PICTURE_MS;
+    const over = this.blind ? this.call.connectedAt + 2 * NO_PICTURE_MS : this.startedAt + FIRST_PICTURE_MS;
+    return this.call.ended !== null || performance.now() > over;
   }
 
   /** Is all well but that nobody presents? */
@@ -138,6 +148,11 @@ export class Viewer {
   /** The session on the screen, or undefined. */
   get call() {
     return this.#shown?.call;
+  }
+
+  /** Is there sound only, because this browser knows no codec of the picture? */
+  get blind() {
+    return this.#shown?.blind ?? false;
   }
 
   start() {
@@ -206,7 +221,8 @@ export class Viewer {
     } else if (next?.failed) {
       const { ended, connectedAt } = next.call;
       const title = connectedAt ? "The server sends nothing" : "No path for media to the server";
-      this.#failed(new Problem({ status: -1, title, detail: ended ?? "" }));
+      // What the server would say if it had nothing at all for this browser.
+      this.#failed(new Problem(next.blind && !ended ? { status: 422 } : { status: -1, title, detail: ended ?? "" }));
     } else if (next?.waiting) {
       this.#report("waiting");
     } else if (!next?.asked && now >= this.#retryAt && !shown?.call.away) {
@@ -253,7 +269,9 @@ export class Viewer {
     } else if (session.pausedAt) {
       session.pausedAt = 0;
       session.startedAt = now;
-      this.#retryAt = now + RETURN_MS;
+      // Another presenter may send what this browser knows.
+      session.leaving ||= session.blind;
+      this.#retryAt = now + (session.leaving ? Math.random() * SPREAD_MS : RETURN_MS);
     }
   }
 

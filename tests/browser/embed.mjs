@@ -43,6 +43,7 @@ export default async function embed(test) {
   await viewer.close();
 
   await foreignPage(test, server, browser, site);
+  await cannotPlay(test, server, browser, presenter);
   await presenter.click('#stop');
   await nowhereElse(test, browser, site);
 }
@@ -82,7 +83,9 @@ async function watchPage(test, viewer) {
   test.check('the key s shows statistics', true, (await textOf(viewer, '#stats dl')).replaceAll(/\s+/g, ' ').slice(0, 60));
   await checkAccess(test, viewer, 'watch, live');
   await viewer.screenshot({ path: test.file('watch-stats.png') });
+  await record(test, viewer);
   await viewer.keyboard.press('s');
+  await pictureInPicture(test, viewer);
   await until(5_000, 'the controls to go', () => viewer.$eval('#stage', ({ dataset }) => dataset.chrome === 'hidden'));
   const seen = () => viewer.$eval('#bar', (bar) => Number(getComputedStyle(bar).opacity));
   await until(2_000, 'the controls to fade', async () => await seen() === 0);
@@ -90,6 +93,71 @@ async function watchPage(test, viewer) {
   await viewer.mouse.move(200, 200);
   await until(2_000, 'the controls to come', async () => await seen() === 1);
   test.check('the mouse brings the controls', true);
+}
+
+/** What the server noted of this very session, for whoever watches. */
+async function record(test, viewer) {
+  await until(5_000, 'the link to the record', () => visible(viewer, '#record'));
+  const [noted, password] = await viewer.$eval('#record', async ({ href }) => [
+    JSON.stringify(await (await fetch(href)).json()),
+    /a=ice-pwd:(.+)/.exec(window.probe.peers().at(-1).localDescription.sdp)[1].trim(),
+  ]);
+  test.check('the session’s own record can be downloaded', noted.includes('first_packet'), `${noted.length} bytes`);
+  test.check('without its password', password.length > 20 && !noted.includes(password));
+}
+
+/** Full screen and picture in picture, by key and by button. */
+async function pictureInPicture(test, viewer) {
+  const element = (which) => viewer.evaluate((name) => document[name]?.id, which);
+  await viewer.keyboard.press('f');
+  await until(5_000, 'full screen', async () => await element('fullscreenElement') === 'stage');
+  await viewer.click('#fullscreen');
+  await until(5_000, 'its end', async () => await element('fullscreenElement') === undefined);
+  await viewer.keyboard.press('p');
+  await until(5_000, 'picture in picture', async () => await element('pictureInPictureElement') === 'v');
+  await viewer.click('#pip');
+  await until(5_000, 'its end', async () => await element('pictureInPictureElement') === undefined);
+  test.check('full screen and picture in picture come and go', true);
+}
+
+/** Two browsers without the presenter's codec: one hears the sound, for the other there is nothing. Then they know it. */
+async function cannotPlay(test, server, browser, presenter) {
+  const open = async (name) => {
+    const page = await openPage(test, browser, 'about:blank', name);
+    await page.evaluateOnNewDocument(knowOnly, 'video/VP9');
+    await page.goto(`${server.url}/watch/talk`);
+    return page;
+  };
+  const hears = await open('hears');
+  await until(10_000, 'the viewer without the codec to be told', async () => await visible(hears, '#headline')
+    && await textOf(hears, '#headline') === 'Sound only');
+  const said = await textOf(hears, '#state');
+  test.check('with sound only it says that this browser cannot play the picture', /Sound only.*cannot play the picture.*codec/s.test(said), said);
+  await presenter.select('#microphone', 'none');
+  const silent = await open('silent');
+  await until(15_000, 'the viewer without codec and sound to be told', async () => await stateOf(silent) === 'error');
+  const told = await textOf(silent, '#state');
+  test.check('without sound it says that this browser cannot play the stream', /cannot play the stream.*codec/s.test(told), told);
+  await presenter.click('#stop');
+  await until(10_000, 'the end', async () => await stateOf(hears) === 'waiting');
+  await presenter.click('#layers');
+  await presenter.select('#codec', 'video/VP9');
+  await presenter.click('#go');
+  const plays = async (page) => await stateOf(page) === 'live' && (await statsOf(page)).video?.framesDecoded > 0;
+  await until(20_000, 'the picture where there was sound', () => plays(hears));
+  await until(30_000, 'the picture where there was nothing', () => plays(silent));
+  test.check('when the presenter sends what they know they play it by themselves', true);
+}
+
+/** The browser knows one video codec. Runs in the page. */
+function knowOnly(codec) {
+  const { addTransceiver } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.addTransceiver = function addOnly(kind, options) {
+    const added = addTransceiver.call(this, kind, options);
+    const { codecs } = RTCRtpReceiver.getCapabilities('video');
+    if (kind === 'video') added.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType === codec));
+    return added;
+  };
 }
 
 /** The menu of sizes. */

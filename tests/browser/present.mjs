@@ -26,9 +26,10 @@ export default async function present(test, { browser: kind = 'chromium' } = {})
   await tryOut(test, page);
   await checkAccess(test, page, 'present, before');
   await anotherMicrophone(test, page);
-  await page.click('#go');
+  await byKeyboard(test, page, 'go');
   await until(15_000, 'the presenter to be live', async () => await stateOf(page) === 'live');
   await checkAccess(test, page, 'present, live');
+  await inMusic(test, page);
   await whileLive(test, server, browser, page);
   test.check('one session served for all of it', posts === 1, `${posts} requests other than GET`);
   await page.screenshot({ path: test.file('present-live.png') });
@@ -95,6 +96,9 @@ async function anotherMicrophone(test, page) {
   const usual = await page.$eval('#microphone', (list) => list.options[1].value);
   const label = await page.$eval('#microphone', (list) => list.options[1].label);
   await page.select('#microphone', usual);
+  await page.evaluate(() => { document.querySelector('details').open = true; });
+  await page.select('#hint', 'detail');
+  await page.click('#music');
   await pause(500);
   await page.evaluate(() => {
     const kept = JSON.parse(localStorage.getItem('tribune.publish'));
@@ -106,7 +110,52 @@ async function anotherMicrophone(test, page) {
   test.check('another microphone than the last time is said', said.includes(label) && /not the microphone/.test(said), said);
   await page.click('#take-usual');
   await until(5_000, 'the word to go', async () => !await visible(page, '#other-device'));
+  const chosen = await page.evaluate(() => [...['quality', 'hint'].map((id) => document.getElementById(id).value),
+    document.getElementById('music').checked].join());
+  test.check('what was chosen is still chosen', chosen === '360p30,detail,true', chosen);
   test.check('one click takes the usual one', await page.$eval('#microphone', (list) => list.value) === usual);
+}
+
+/** Goes to a button with the Tab key alone, and presses it. */
+async function byKeyboard(test, page, id) {
+  await page.evaluate(() => document.activeElement.blur());
+  const focused = () => page.evaluate(() => document.activeElement.id);
+  for (let presses = 0; presses < 60 && await focused() !== id; presses += 1) await page.keyboard.press('Tab');
+  test.check(`the Tab key reaches “${id}”`, await focused() === id);
+  await page.keyboard.press('Enter');
+}
+
+/** Stereo, and no cleaning of the sound; the picture is to stay sharp. */
+async function inMusic(test, page) {
+  const { offer, answer, sound, hints } = await page.evaluate(() => {
+    const peer = window.probe.peers().at(-1);
+    const tracks = window.probe.senders().map(({ track }) => track);
+    const { echoCancellation, noiseSuppression, autoGainControl } = tracks.find(({ kind }) => kind === 'audio').getSettings();
+    return {
+      offer: peer.localDescription.sdp,
+      answer: peer.remoteDescription.sdp,
+      sound: [echoCancellation, noiseSuppression, autoGainControl],
+      hints: tracks.map(({ contentHint }) => contentHint).join(),
+    };
+  });
+  test.check('music is offered and sent in stereo', [offer, answer].every((sdp) => /^a=fmtp:111 .*\bstereo=1\b.*$/m.test(sdp)));
+  test.check('music is not cleaned', sound.every((cleaned) => cleaned === false), String(sound));
+  test.check('the encoders know what they get', hints === 'music,detail', hints);
+}
+
+/** Every alarm of the server's has a sentence, and what the presenter means to do is none. */
+async function alarms(test, page, server) {
+  const { components } = await (await fetch(`${server.url}/api/v1/openapi.json`)).json();
+  const kinds = components.schemas.AlarmKind.enum;
+  const say = (state) => page.evaluate(async ([all, given]) => {
+    const { findings } = await import('/static/onair.js');
+    return all.map((kind) => findings({ alarms: [{ kind, detail: 'DETAIL' }] }, given).alarms[0] ?? '');
+  }, [kinds, state]);
+  const all = await say({ sound: true, picture: true });
+  test.check('every alarm has a sentence of its own', kinds.length > 5 && new Set(all).size === kinds.length && !all.includes('DETAIL') && !all.includes(''), `${kinds.length} alarms`);
+  const meant = await say({ sound: true, picture: false, muted: true });
+  test.check('muted is said, and no picture is no alarm', /you are muted/.test(meant[kinds.indexOf('silence')])
+    && ['no_video', 'frozen'].every((kind) => meant[kinds.indexOf(kind)] === ''));
 }
 
 /** Cameras and microphones are exchanged; somebody watches. */
@@ -131,6 +180,7 @@ async function whileLive(test, server, browser, page) {
     test.check(`another ${kind} is sent`, true, `${before} → ${await sent(page, kind)}`);
     await pause(1_500);
   }
+  await alarms(test, page, server);
   const gap = await viewer.evaluate(() => window.probe.longestGap());
   test.check('the viewer’s picture never stands still for 1 s', gap < 1_000, `${gap} ms`);
 
@@ -143,6 +193,7 @@ async function whileLive(test, server, browser, page) {
 
   await page.click('#mute');
   await page.click('#hide');
+  test.check('the hidden picture says so', /see black/.test(await textOf(page, '#veiled')) && await visible(page, '#veiled'));
   test.check('muted and hidden is what they say', await page.evaluate(() => ['mute', 'hide']
     .every((id) => document.getElementById(id).getAttribute('aria-pressed') === 'true')));
   test.check('what is sent is silent', await page.evaluate(() => window.probe.senders()
@@ -177,7 +228,7 @@ const sent = (page, kind) => page.evaluate((wanted) => {
 }, kind);
 
 /** A file of sound for the made-up microphone, played over and over: 3 s of syllables, 8 s of silence. */
-function speech(test) {
+export function speech(test) {
   const [rate, seconds, loud] = [48_000, 11, 3];
   const samples = new Int16Array(rate * seconds);
   for (let at = 0; at < rate * loud; at += 1) {
