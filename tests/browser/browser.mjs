@@ -14,10 +14,10 @@ const PROBE = fs.readFileSync(path.join(HERE, 'probe.js'), 'utf8');
 
 /**
  * A headless browser that ends with the case. `kind`: `chromium` or `firefox`; `loopback`: Chromium may send media from
- * 127.0.0.1; `flags`: more of Chromium's, which win over those that are always there.
+ * 127.0.0.1; `flags`: more of the browser's, which win over those that are always there; `preferences`: more of Firefox's.
  */
-export async function launch(test, kind = 'chromium', { loopback = true, flags = [] } = {}) {
-  const browser = await LAUNCHERS[kind](loopback, flags);
+export async function launch(test, kind = 'chromium', { loopback = true, flags = [], preferences = {} } = {}) {
+  const browser = await LAUNCHERS[kind]({ loopback, flags, preferences });
   test.atEnd(() => browser.close());
   test.note(`${await browser.version()}`);
   return browser;
@@ -66,6 +66,14 @@ export class Clients {
   }
 }
 
+/** Runs code in Firefox's own window, which may do all; it needs the flag `--remote-allow-system-access`. */
+export async function inFirefoxItself(browser, expression) {
+  const { result: { contexts } } = await browser.connection.send('browsingContext.getTree', { 'moz:scope': 'chrome', maxDepth: 0 });
+  const { context } = contexts.find(({ url }) => url.endsWith('/browser.xhtml'));
+  const { result } = await browser.connection.send('script.evaluate', { expression, awaitPromise: true, target: { context } });
+  if (result.type !== 'success') throw new Error(`Firefox says: ${result.exceptionDetails?.text}`);
+}
+
 /** The statistics of a page's newest connection. */
 export const statsOf = (page) => page.evaluate(() => window.probe.stats());
 
@@ -76,7 +84,7 @@ export async function hangUp(test, name, page) {
 }
 
 const LAUNCHERS = {
-  chromium: (loopback, flags) => puppeteer.launch({
+  chromium: ({ loopback, flags }) => puppeteer.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     pipe: true, // it ends with the process that reads the other end
@@ -98,8 +106,9 @@ const LAUNCHERS = {
       ...flags,
     ],
   }),
-  firefox: () => puppeteer.launch({
+  firefox: ({ flags, preferences }) => puppeteer.launch({
     browser: 'firefox',
+    args: flags,
     executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
     headless: true,
     extraPrefsFirefox: {
@@ -115,6 +124,7 @@ const LAUNCHERS = {
       'network.captive-portal-service.enabled': false,
       'network.connectivity-service.enabled': false,
       'services.settings.server': 'data:,',
+      ...preferences,
     },
   }),
 };

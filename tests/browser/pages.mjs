@@ -4,11 +4,13 @@ import { checkCipher, firstPicture, measure, SETTLE_MS } from '../lib/measure.mj
 import { pause, until } from '../lib/case.mjs';
 import { Server } from '../lib/server.mjs';
 import { launch, openPage, statsOf } from './browser.mjs';
+import { checkScripts } from './scripts.mjs';
 
 export default async function pages(test) {
   const server = await Server.start(test);
   const browser = await launch(test);
   const token = await server.token('talk');
+  await checkScripts(test, server);
 
   const home = await openPage(test, browser, server.url, 'home');
   await home.screenshot({ path: test.file('home.png') });

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import { pause, until } from '../lib/case.mjs';
 import { Server } from '../lib/server.mjs';
 import { checkAccess, watchManners } from './axe.mjs';
-import { launch, openPage, statsOf } from './browser.mjs';
+import { inFirefoxItself, launch, openPage, statsOf } from './browser.mjs';
 import { stateOf, textOf, visible } from './pages.mjs';
 
 export default async function present(test, { browser: kind = 'chromium' } = {}) {
@@ -42,7 +42,7 @@ export default async function present(test, { browser: kind = 'chromium' } = {})
 /** Firefox has one made-up camera and microphone; without a device to play sound on it measures none. */
 async function inFirefox(test) {
   const server = await Server.start(test);
-  const browser = await launch(test, 'firefox');
+  const browser = await launch(test, 'firefox', { flags: ['--remote-allow-system-access'], preferences: FIREFOX_MAY });
   const page = await openPage(test, browser, `${server.url}/publish/talk#${await server.token('talk')}`, 'presenter');
   await page.select('#quality', '360p30');
   await page.click('#allow').catch(() => {}); // it may remember that it was allowed
@@ -54,6 +54,7 @@ async function inFirefox(test) {
   await until(20_000, 'the viewer to be live', async () => await stateOf(viewer) === 'live');
 
   const before = await sent(page, 'video');
+  await page.bringToFront(); // Firefox asks, and answers itself, only for a tab that is seen
   await page.evaluate(() => document.querySelector('[name=picture][value=none]').click());
   await until(5_000, 'no picture to be sent', async () => await sent(page, 'video') === undefined);
   await page.evaluate(() => document.querySelector('[name=picture][value=camera]').click());
@@ -63,8 +64,49 @@ async function inFirefox(test) {
   test.check('a camera comes and goes in one session', await page.evaluate(() => window.probe.made()) === 1);
   const numbers = await page.$$eval('#numbers dd', (fields) => fields.map(({ textContent }) => textContent));
   test.check('the numbers are known', numbers.filter((number) => number !== '–').length >= 5, numbers.join(' | '));
+  await takenAway(test, browser, page, viewer);
   await page.click('#stop');
   await until(5_000, 'the page to say it is not live', async () => await stateOf(page) === 'idle');
+}
+
+/** Firefox itself ends the tracks of camera and microphone; then it forbids them; then there are none. */
+async function takenAway(test, browser, page, viewer) {
+  const microphone = await sent(page, 'audio');
+  await inFirefoxItself(browser, `for (const window of Services.wm.getEnumerator('navigator:browser')) {
+    for (const { currentURI, browsingContext, innerWindowID } of window.gBrowser.browsers) {
+      if (!currentURI.spec.includes('/publish/')) continue;
+      browsingContext.currentWindowGlobal.getActor('WebRTC').sendAsyncMessage('webrtc:StopSharing', String(innerWindowID));
+    }
+  }`);
+  await says(test, page, 'a camera that ends', /camera is gone/);
+  await until(5_000, 'another microphone', async () => ![undefined, microphone].includes(await sent(page, 'audio')));
+  test.check('the sound goes on, by another microphone', await stateOf(page) === 'live');
+  await takeCamera(page);
+  const frames = (await statsOf(viewer)).video.framesDecoded;
+  await until(10_000, 'the viewer to see the camera again', async () => (await statsOf(viewer)).video.framesDecoded > frames + 10);
+  test.check('chosen again the camera is seen again, in the same session', await page.evaluate(() => window.probe.made()) === 1);
+
+  const prefer = (allowed, fake) => inFirefoxItself(browser, `Services.prefs.setIntPref('permissions.default.camera', ${allowed});
+    Services.prefs.setBoolPref('media.navigator.streams.fake', ${fake});`);
+  await prefer(2, true);
+  await takeCamera(page);
+  await says(test, page, 'a camera that Firefox forbids', /does not let this page use the camera.*address bar/s);
+  await prefer(1, false);
+  await takeCamera(page);
+  await says(test, page, 'no camera at all', /No camera was found. Plug one in/);
+  await prefer(1, true);
+}
+
+/** Takes no picture, and then the camera. */
+async function takeCamera(page) {
+  for (const choice of ['none', 'camera']) {
+    await page.evaluate((value) => document.querySelector(`[name=picture][value=${value}]`).click(), choice);
+  }
+}
+
+async function says(test, page, name, sentence) {
+  const found = await until(10_000, name, async () => sentence.test(await textOf(page, '#message'))).catch(() => false);
+  test.check(`${name} is said`, found, await textOf(page, '#message'));
 }
 
 /** Level, silence, and the recording of three seconds. */
@@ -255,3 +297,11 @@ export function speech(test) {
   fs.writeFileSync(file, Buffer.concat([header, Buffer.from(samples.buffer)]));
   return file;
 }
+
+/** Its made-up devices, too, want permission, which is given. */
+const FIREFOX_MAY = {
+  'media.navigator.permission.disabled': false,
+  'media.navigator.permission.fake': true,
+  'permissions.default.camera': 1,
+  'permissions.default.microphone': 1,
+};

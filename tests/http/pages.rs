@@ -18,12 +18,19 @@ async fn the_built_in_pages_bring_everything_they_name() {
     let house = House::new();
     let mut named = 0;
 
-    for path in ["/", "/publish/live", "/watch/live", "/embed/live"] {
+    for path in ["/", "/publish/live", "/watch/live", "/embed/live", "/admin", "/admin/reports/1"] {
         let page = house.get(path).await;
         assert_eq!(page.status, 200, "{path}");
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
         assert_secure(&page, path);
         let text = String::from_utf8(page.body).expect("text");
+        for attribute in ["src=\"", "href=\""] {
+            let mut targets = text.split(attribute).skip(1);
+            assert!(
+                targets.all(|to| to.starts_with('/') && !to.starts_with("//")),
+                "{path}: {attribute} of another host"
+            );
+        }
         let links = text.split(['"', '\'']).filter(|t| t.starts_with("/static/") || *t == "/favicon.svg");
         for link in links {
             let file = house.get(link).await;
