@@ -22,7 +22,7 @@ pub fn has_parameter_sets(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::H264 => any_h264(payload, |kind, _| kind == H264_SPS).unwrap_or(false),
         Codec::H265 => any_h265(payload, |kind, _| matches!(kind, H265_VPS | H265_SPS)).unwrap_or(false),
-        Codec::Av1 => av1_sequence_header(payload).unwrap_or(false),
+        Codec::Av1 => av1_sequence_header(payload).is_some(),
         Codec::Vp8 | Codec::Vp9 | Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma => false,
     }
 }
@@ -162,14 +162,14 @@ fn av1_starts(payload: &[u8]) -> Option<bool> {
     let (&aggregation, rest) = payload.split_first()?;
     let continues = aggregation & AV1_Z != 0;
     let flagged = aggregation & AV1_N != 0 && !rest.is_empty();
-    Some(!continues && (flagged || av1_sequence_header(payload)?))
+    Some(!continues && (flagged || av1_sequence_header(payload).is_some()))
 }
 
-/// Is the first OBU of the payload, but for a temporal delimiter, a sequence header?
-fn av1_sequence_header(payload: &[u8]) -> Option<bool> {
+/// The sequence header, when that is the first OBU of the payload but for a temporal delimiter.
+pub(super) fn av1_sequence_header(payload: &[u8]) -> Option<&[u8]> {
     let (&aggregation, mut rest) = payload.split_first()?;
     if aggregation & AV1_Z != 0 {
-        return Some(false);
+        return None;
     }
     // W: how many OBU elements; the last then has no size in front. 0: all have one.
     let count = aggregation >> 4 & 0x03;
@@ -183,13 +183,13 @@ fn av1_sequence_header(payload: &[u8]) -> Option<bool> {
             element
         };
         match element.first()? >> 3 & 0x0f {
-            AV1_SEQUENCE_HEADER => return Some(true),
+            AV1_SEQUENCE_HEADER => return Some(element),
             // It should have been removed, but starts a temporal unit where it was not.
             AV1_TEMPORAL_DELIMITER if index != count => {}
             _ => break,
         }
     }
-    Some(false)
+    None
 }
 
 /// Reads a LEB128 number of up to four bytes: more than a datagram can hold.
