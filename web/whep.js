@@ -6,6 +6,8 @@ import { Call, delay, opus, Problem } from "./wish.js";
 const TICK_MS = 500;
 /** Without a packet for this long the stream counts as interrupted, in ms. */
 const SILENCE_MS = 3000;
+/** How long we wait to be told that somebody presents before we take it that nobody does, in ms. */
+const WORD_MS = 1000;
 /** How long the first picture may take, in ms. */
 const FIRST_PICTURE_MS = 12_000;
 /** How long after it is connected a session may be without a picture until its sound is enough, in ms. */
@@ -50,14 +52,21 @@ class Reception {
     const made = await fetch(events, { method: "POST", headers, body: JSON.stringify(EVENTS) });
     const location = made.headers.get("location");
     if (!location || this.call.ended) return;
-    let source = null;
+    let [source, informed] = [null, false];
     const hear = () => {
       source?.close();
       source = null;
       // Over HTTP/1.1 all tabs of a browser share six connections: one that nobody looks at leaves them to others.
       if (document.hidden) return;
       source = new EventSource(new URL(location, made.url));
-      for (const kind of EVENTS) source.addEventListener(kind, () => told(kind));
+      for (const kind of EVENTS) {
+        source.addEventListener(kind, () => {
+          informed = true;
+          told(kind);
+        });
+      }
+      // Who comes while somebody presents is told so at once; that nobody does yet is told by silence.
+      source.onopen = () => setTimeout(() => informed || this.packets || told("inactive"), WORD_MS);
       source.onerror = ({ target }) => {
         // Closed by the browser: refused, as by a full server. It does not ask again.
         if (target.readyState === EventSource.CLOSED) told("unknown");

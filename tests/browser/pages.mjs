@@ -7,7 +7,7 @@ import { launch, openPage, statsOf } from './browser.mjs';
 import { checkScripts } from './scripts.mjs';
 
 export default async function pages(test) {
-  const server = await Server.start(test);
+  const server = await Server.start(test, { environment: { TRIBUNE_STREAM: '{ meeting = { idle = "wait" } }' } });
   const browser = await launch(test);
   const token = await server.token('talk');
   await checkScripts(test, server);
@@ -21,6 +21,9 @@ export default async function pages(test) {
     if (response.status() === 200) events = response.url();
     else refused++;
   });
+  // Its session is made though nobody presents, and nothing says so but silence.
+  const guest = await openPage(test, browser, `${server.url}/watch/meeting`, 'guest');
+  await until(10_000, 'the guest of a meeting to wait', async () => await stateOf(guest) === 'waiting');
   await pause(EARLY_MS);
   test.check('the viewer who came too early is not live', await stateOf(viewer) !== 'live', await stateOf(viewer));
   await viewer.screenshot({ path: test.file('watch-early.png') });
@@ -38,6 +41,8 @@ export default async function pages(test) {
 
   const seen = await measure(test, async () => (await statsOf(presenter)).video.framesSent, () => statsOf(viewer));
   checkCipher(test, 'viewer', seen);
+  test.check('a guest of a meeting that has not begun still waits', await stateOf(guest) === 'waiting', await stateOf(guest));
+  await guest.close();
   await presenter.screenshot({ path: test.file('publish.png') });
   await viewer.screenshot({ path: test.file('watch.png') });
 
