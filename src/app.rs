@@ -336,8 +336,8 @@ const GOODBYES: Duration = Duration::from_millis(150);
 const TICK: Duration = Duration::from_millis(250);
 /// While draining.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Connected, a `Started` for each of two tracks, Closed: so all sessions may speak at once.
-const NOTICES_PER_SESSION: usize = 4;
+/// A few steps, Connected, a `Started` for each of two tracks, Closed: so all sessions may speak at once.
+const NOTICES_PER_SESSION: usize = 8;
 
 #[cfg(test)]
 mod tests {

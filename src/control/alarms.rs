@@ -111,7 +111,7 @@ impl Watchman {
                 AlarmKind::Frozen => health.video.as_ref().and_then(frozen),
                 AlarmKind::BFrames => health.video.as_ref().and_then(b_frames),
                 AlarmKind::KeyFrameInterval => health.video.as_ref().and_then(key_frames),
-                AlarmKind::BitrateCollapse => collapse(rate, self.usual),
+                AlarmKind::BitrateCollapse => collapse(health, rate, self.usual),
                 AlarmKind::Loss => loss(health),
             };
             changes.extend(self.watches[kind as usize].turn(kind, wrong, begun, now));
@@ -215,16 +215,20 @@ fn b_frames(video: &VideoHealth) -> Option<String> {
     (video.backward > 0).then(|| "there are B-frames, which browsers do not play: turn them off (bframes=0)".to_owned())
 }
 
-/// Whoever answers requests need not send key frames by the clock: browsers send none unless they are asked.
+/// Whoever answers requests need not send key frames by the clock: browsers send none unless they are asked. Of whoever
+/// cannot be asked it shows before the next one comes.
 fn key_frames(video: &VideoHealth) -> Option<String> {
     let by_clock = video.key_interval.filter(|interval| video.keys_by_clock && *interval > KEY_FRAMES);
     let unanswered = video.unanswered.filter(|waited| *waited > KEY_FRAMES);
-    let seconds = by_clock.or(unanswered)?.as_secs_f64();
+    let overdue = video.since_key.filter(|since| !video.can_be_asked && video.frames > 0 && *since > KEY_FRAMES);
+    let seconds = by_clock.max(overdue).or(unanswered)?.as_secs_f64();
     Some(format!("key frames are {seconds:.0} s apart, and asking for one does not help: set an interval of 1 or 2 s"))
 }
 
-fn collapse(rate: f64, usual: f64) -> Option<String> {
-    let collapsed = usual > USUAL && rate < usual * COLLAPSED;
+/// A picture that stands still takes little: that is another matter.
+fn collapse(health: &Health, rate: f64, usual: f64) -> Option<String> {
+    let is_still = health.video.as_ref().and_then(frozen).is_some();
+    let collapsed = usual > USUAL && rate < usual * COLLAPSED && !is_still;
     collapsed.then(|| format!("{:.0} kbit/s come instead of {:.0}", rate / 1e3, usual / 1e3))
 }
 
@@ -270,6 +274,7 @@ mod tests {
                 key_frames: 0,
                 key_interval: Some(Duration::from_secs(2)),
                 keys_by_clock: true,
+                can_be_asked: true,
                 largest_delta: 12_000,
                 ..VideoHealth::default()
             }),
@@ -315,6 +320,11 @@ mod tests {
             (AlarmKind::BFrames, video(|v| v.backward = 10), 1),
             (AlarmKind::KeyFrameInterval, video(|v| v.key_interval = Some(Duration::from_secs(10))), 1),
             (AlarmKind::KeyFrameInterval, video(|v| v.unanswered = Some(Duration::from_secs(5))), 1),
+            (
+                AlarmKind::KeyFrameInterval,
+                video(|v| (v.since_key, v.can_be_asked) = (Some(Duration::from_secs(5)), false)),
+                1,
+            ),
             (AlarmKind::BitrateCollapse, Health { bytes: 30_000, ..well() }, 5),
             (AlarmKind::Loss, Health { lost: 30, ..well() }, 3),
         ];
@@ -326,9 +336,23 @@ mod tests {
 
     #[test]
     fn a_browser_that_sends_key_frames_when_it_is_asked_is_well() {
-        let health = video(|v| (v.key_interval, v.keys_by_clock) = (Some(Duration::from_mins(5)), false));
+        let long = Some(Duration::from_mins(5));
+        let health = video(|v| (v.key_interval, v.since_key, v.keys_by_clock) = (long, long, false));
 
         assert_eq!(Watchman::default().look(&health, None, Instant::now()), []);
+    }
+
+    #[test]
+    fn a_slide_after_a_film_is_no_collapse() {
+        let (mut watchman, start) = (Watchman::default(), Instant::now());
+        let slide = Health { bytes: 20_000, ..video(|v| v.largest_delta = 90) };
+
+        let raised = (1..40).flat_map(|second| {
+            let health = if second < 20 { well() } else { slide };
+            watchman.look(&health, None, start + Duration::from_secs(second))
+        });
+
+        assert_eq!(raised.map(|change| change.alarm.kind).collect::<Vec<_>>(), [AlarmKind::Frozen]);
     }
 
     #[test]

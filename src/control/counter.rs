@@ -14,7 +14,7 @@ use super::layers::Video;
 use super::limits::Key;
 use super::patch::IceSession;
 use super::stream::StreamName;
-use super::{Control, OpenError, Proposal, SessionView, ids};
+use super::{Control, OpenError, Proposal, SessionView, ids, kinds};
 
 /// What a viewer gets whose offer cannot be taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -177,15 +177,18 @@ impl Control {
         self.counters.offers().get(&id).is_some_and(|counter| now < counter.until)
     }
 
-    /// Takes the answer to an offer of ours: the session begins.
+    /// Takes the answer to an offer of ours: the session begins. Returns that offer.
     /// # Errors
     /// See [`AnswerError`].
-    pub fn answer(self: &Arc<Self>, id: SessionId, answer: &str) -> Result<(), AnswerError> {
+    pub fn answer(self: &Arc<Self>, id: SessionId, answer: &str) -> Result<String, AnswerError> {
         let waiting = self.counters.take(id, Instant::now())?;
-        self.conclude(id, &waiting, answer).map_err(|error| {
-            self.counters.put_back(id, waiting);
-            error.into()
-        })
+        match self.conclude(id, &waiting, answer) {
+            Ok(()) => Ok(offer_to_viewer(&self.local(&waiting), &waiting.shape)),
+            Err(error) => {
+                self.counters.put_back(id, waiting);
+                Err(error.into())
+            }
+        }
     }
 
     fn conclude(self: &Arc<Self>, id: SessionId, waiting: &Waiting, answer: &str) -> Result<(), OpenError> {
@@ -199,10 +202,11 @@ impl Control {
             created: Instant::now(),
             from: Some(waiting.from.clone()),
         };
+        let takes = kinds(&negotiated.sections);
         let proposal = Proposal { entrant: entrant.clone(), ice: waiting.ice.clone(), negotiated };
         let open = |route| self.media.open(proposal.spec(Role::Viewer, route));
         self.directory.watch(&waiting.stream, policy, &entrant, open)?;
-        self.opened(Role::Viewer, &waiting.stream, entrant, String::new()).delivered();
+        self.opened(Role::Viewer, &waiting.stream, entrant, String::new(), takes).delivered();
         Ok(())
     }
 

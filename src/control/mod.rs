@@ -48,7 +48,7 @@ use limits::{Key, Limits};
 use meters::Meters;
 use patch::IceSession;
 pub use patch::{EtagPolicy, PatchError, Patched, Precondition};
-use records::Records;
+use records::{Began, Records};
 use stream::{IdlePolicy, Policies, Slate, StreamName};
 
 /// The control plane. One per process, shared.
@@ -338,7 +338,7 @@ impl Control {
         let now = Instant::now();
         self.records.notice(&notice, now);
         match notice {
-            Notice::Connected { session, remote: _ } => {
+            Notice::Connected { session, .. } => {
                 if let Some((role, after)) = self.directory.connected(session, now) {
                     self.meters.connected(role, after);
                     self.follow(session, now);
@@ -346,8 +346,9 @@ impl Control {
                     tracing::debug!(?session, role = meters::word(role), ?after, "session connected");
                 }
             }
-            // Sound has one layer; numbers are for the records.
-            Notice::Vitals { .. }
+            // Sound has one layer; numbers and steps are for the records.
+            Notice::Step { .. }
+            | Notice::Vitals { .. }
             | Notice::Health { .. }
             | Notice::Layers { kind: Kind::Audio, .. }
             | Notice::Playing { kind: Kind::Audio, .. } => {}
@@ -412,7 +413,7 @@ impl Control {
         let policy = self.policies.of(stream).ok_or(OpenError::UnknownStream)?;
         let proposal = self.propose(stream, Some(who), negotiate)?;
         let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
-        let shape = first_formats(&proposal.negotiated.sections);
+        let (shape, takes) = (first_formats(&proposal.negotiated.sections), kinds(&proposal.negotiated.sections));
 
         let replaced = self.directory.present(stream, policy, &entrant, shape, |route, standing| {
             self.media.open(SessionSpec { standing, ..proposal.spec(Role::Presenter, route) })
@@ -422,7 +423,7 @@ impl Control {
             self.directory.inscribe(old, CloseReason::TakenOver);
             self.media.close(old, CloseReason::TakenOver);
         }
-        Ok(self.opened(Role::Presenter, stream, entrant, answer))
+        Ok(self.opened(Role::Presenter, stream, entrant, answer, takes))
     }
 
     /// Lets a viewer in with whom `negotiate` agrees.
@@ -449,9 +450,10 @@ impl Control {
         let mut proposal = self.propose(stream, who, |local| negotiate(local, &shape))?;
         proposal.entrant.from = Some(Key::address(from));
         let (entrant, answer) = (proposal.entrant.clone(), proposal.negotiated.answer.clone());
+        let takes = kinds(&proposal.negotiated.sections);
 
         self.directory.watch(stream, policy, &entrant, |route| self.media.open(proposal.spec(Role::Viewer, route)))?;
-        Ok(self.opened(Role::Viewer, stream, entrant, answer))
+        Ok(self.opened(Role::Viewer, stream, entrant, answer, takes))
     }
 
     /// Draws everything that is random about a session, and negotiates with it.
@@ -481,8 +483,16 @@ impl Control {
     }
 
     /// Counts a new session and puts it under its guard.
-    fn opened(self: &Arc<Self>, role: Role, stream: &StreamName, entrant: Entrant, answer: String) -> Opened {
-        self.records.began(entrant.id, role, stream, entrant.subject.as_deref(), entrant.created);
+    fn opened(
+        self: &Arc<Self>,
+        role: Role,
+        stream: &StreamName,
+        entrant: Entrant,
+        answer: String,
+        takes: [bool; 2],
+    ) -> Opened {
+        let (subject, at) = (entrant.subject.as_deref(), entrant.created);
+        self.records.began(entrant.id, Began { role, stream, subject, takes, at });
         self.meters.joined(role);
         self.meters.streams(self.directory.counts().1);
         Opened { session: entrant.id, etag: entrant.ice.etag, answer, guard: Some(Arc::clone(self)) }
@@ -499,7 +509,7 @@ impl Control {
 
     /// The one line that a session leaves behind.
     fn summarize(&self, session: SessionId, departed: &Departed, reason: CloseReason, summary: &Summary) {
-        self.records.summary(session, summary);
+        self.records.summary(session, summary, Instant::now());
         if let Some(after) = summary.media_after {
             self.meters.first_media(departed.role, after);
         }
@@ -547,6 +557,11 @@ impl Proposal {
         let Self { entrant: Entrant { id, created, .. }, ice: local_ice, negotiated } = self;
         SessionSpec { id, role, route, local_ice, negotiated, created, standing: None }
     }
+}
+
+/// Whether there is sound and whether there is a picture.
+fn kinds(sections: &[Section]) -> [bool; 2] {
+    [Kind::Audio, Kind::Video].map(|kind| sections.iter().any(|section| section.kind == kind))
 }
 
 /// What a presenter will send if it takes what it agreed on first. Its packets tell better, later.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::journal::{Journal, Topic};
-use super::reports::Shelf;
+use super::reports::{Report, Shelf};
 use super::stream::StreamName;
 use super::timeline::Happening;
 use super::{Control, StreamView};
@@ -23,6 +23,7 @@ mod show;
 pub use person::{About, Person, Recording, ShortId};
 pub use show::{Picture, PresenterStatus, Sound, Stage, StreamStatus};
 
+pub(super) use person::Began;
 use person::Entry;
 use show::Show;
 
@@ -69,12 +70,12 @@ impl Records {
     }
 
     /// A session has been made.
-    pub(super) fn began(&self, id: SessionId, role: Role, stream: &StreamName, subject: Option<&str>, at: Instant) {
+    pub(super) fn began(&self, id: SessionId, began: Began<'_>) {
+        let Began { role, stream, at, .. } = began;
         let mut state = self.state();
         state.expire(at);
-        let entry = Entry::new(role, stream.clone(), subject.map(str::to_owned), at);
         state.short.insert(ShortId::of(id), id);
-        state.sessions.insert(id, entry);
+        state.sessions.insert(id, Entry::new(began));
         if let Some(show) = state.shows.get_mut(stream) {
             show.joined(role);
         }
@@ -91,11 +92,12 @@ impl Records {
         };
         state.described_bytes += about.size();
         state.described.push_back(id);
-        let (stream, role) = (entry.stream.clone(), entry.role);
-        if let Some(show) = state.shows.get_mut(&stream).filter(|_| role == Role::Viewer) {
-            show.seen(&about);
-        }
         entry.about = about;
+        if entry.is_watching()
+            && let Some(show) = state.shows.get_mut(&entry.stream)
+        {
+            show.seen(&entry.about);
+        }
         while state.described_bytes > DESCRIBED_BYTES
             && let Some(oldest) = state.described.pop_front()
         {
@@ -114,32 +116,34 @@ impl Records {
 
     /// A session is over.
     pub(super) fn ended(&self, id: SessionId, reason: CloseReason, now: Instant) {
-        let mut state = self.state();
-        let Some(entry) = state.sessions.get_mut(&id).filter(|entry| entry.ended.is_none()) else {
+        let mut guard = self.state();
+        let State { sessions, shows, over, .. } = &mut *guard;
+        let Some(entry) = sessions.get_mut(&id).filter(|entry| entry.ended.is_none()) else {
             return;
         };
-        entry.end(reason, now);
-        let (stream, role) = (entry.stream.clone(), entry.role);
-        let person = Person::of(id, entry);
-        state.over.push_back((now, id));
-        state.expire(now);
-        if let Some(show) = state.shows.get_mut(&stream) {
-            show.left(&person, now);
+        let first = entry.end(reason, now);
+        let (stream, role, created) = (entry.stream.clone(), entry.role, entry.created);
+        if let Some(show) = shows.get_mut(&stream) {
+            entry.was_on_air = show.presenter == Some(id);
+            show.first(created, first);
+            show.left(id, entry, now);
         }
-        drop(state);
+        over.push_back((now, id));
+        guard.expire(now);
+        drop(guard);
         let data = json!({ "id": ShortId::of(id).to_string(), "role": role_word(role), "state": "ended",
             "reason": reason.word() });
         self.journal.tell(Topic::Session, Some(&stream), data);
     }
 
     /// What a session did comes after its end.
-    pub(super) fn summary(&self, id: SessionId, summary: &Summary) {
+    pub(super) fn summary(&self, id: SessionId, summary: &Summary, now: Instant) {
         let state = &mut *self.state();
         if let Some(entry) = state.sessions.get_mut(&id) {
-            if let Some(show) = state.shows.get_mut(&entry.stream) {
-                show.summed(entry, summary);
-            }
             entry.summary = Some(*summary);
+            if let Some(show) = state.shows.get_mut(&entry.stream) {
+                show.summed(id, entry, now);
+            }
         }
     }
 
@@ -147,7 +151,8 @@ impl Records {
     pub(super) fn notice(&self, notice: &Notice, now: Instant) {
         let state = &mut *self.state();
         let id = match notice {
-            Notice::Connected { session, .. }
+            Notice::Step { session, .. }
+            | Notice::Connected { session, .. }
             | Notice::Vitals { session, .. }
             | Notice::Health { session, .. }
             | Notice::Started { session, .. }
@@ -164,16 +169,21 @@ impl Records {
         let (stream, role) = (entry.stream.clone(), entry.role);
         let show = state.shows.entry(stream.clone()).or_insert_with(|| Show::new(now));
         match notice {
-            Notice::Connected { remote, .. } => {
-                entry.connected(*remote, now);
-                show.connected(id, entry);
+            Notice::Step { step, .. } => entry.step(step, now),
+            Notice::Connected { remote, profile, .. } => {
+                entry.connected(*remote, *profile, now);
+                show.connected(entry);
                 let data = json!({ "id": ShortId::of(id).to_string(), "role": role_word(role), "state": "connected" });
                 self.journal.tell(Topic::Session, Some(&stream), data);
             }
             Notice::Vitals { vitals, .. } => entry.vitals = Some(Arc::clone(vitals)),
             Notice::Started { kind, format, .. } => {
                 entry.started(*kind, format, now);
-                show.started(&stream, id, *kind, format, now);
+                if show.started(&stream, id, *kind, format, now) {
+                    for there in state.sessions.values().filter(|there| there.is_watching() && there.stream == stream) {
+                        show.seen(&there.about);
+                    }
+                }
             }
             Notice::Layers { kind: Kind::Video, layers, .. } => entry.layers.clone_from(layers),
             Notice::Playing { kind: Kind::Video, playing, .. } => {
@@ -184,9 +194,9 @@ impl Records {
                 }
             }
             Notice::Health { health, .. } => {
-                entry.health = Some((**health, now));
+                entry.healthy(health, now);
                 if show.presenter == Some(id) {
-                    for change in show.look(&Person::of(id, entry), health, now) {
+                    for change in show.look(id, entry, health, now) {
                         entry.timeline.add(now, Happening::Alarm(change.alarm.kind.word(), change.on));
                         self.journal.alarm(&stream, &change);
                     }
@@ -234,8 +244,9 @@ impl Records {
         state.expire(now);
         for entry in state.sessions.values_mut().filter(|entry| entry.ended.is_none()) {
             let first = entry.look(now);
-            if let Some(show) = state.shows.get_mut(&entry.stream) {
-                show.first(first);
+            if let Some(show) = state.shows.get_mut(&entry.stream).filter(|_| entry.role == Role::Viewer) {
+                show.first(entry.created, first);
+                show.sent(&entry.account());
             }
         }
         for (name, show) in &mut state.shows {
@@ -247,6 +258,11 @@ impl Records {
             }
         }
         Some(state.shows.keys().cloned().collect())
+    }
+
+    /// The report of that name, of a broadcast that lasts, as far as it is.
+    pub(super) fn growing(&self, id: &str, now: Instant) -> Option<Report> {
+        self.state().shows.values().find_map(|show| show.growing(id, now))
     }
 
     /// All broadcasts end now: the process does.
@@ -270,6 +286,18 @@ impl Records {
 }
 
 impl State {
+    /// A session as those who run the show see it.
+    fn person(&self, id: SessionId) -> Option<Person> {
+        let entry = self.sessions.get(&id)?;
+        Some(Person::of(id, entry, self.codecs(&entry.stream)))
+    }
+
+    /// What the presenter of a stream sends.
+    fn codecs(&self, stream: &StreamName) -> [Option<&'static str>; 2] {
+        let presenter = self.shows.get(stream).and_then(|show| show.presenter);
+        presenter.and_then(|id| self.sessions.get(&id)).map(|presenter| presenter.codecs).unwrap_or_default()
+    }
+
     /// Forgets sessions that have been over for long.
     fn expire(&mut self, now: Instant) {
         while let Some((at, id)) = self.over.front().copied()
@@ -343,7 +371,7 @@ impl Control {
 
     /// A session as those who run the show see it, for a while also when it is over.
     pub fn person(&self, id: SessionId) -> Option<Person> {
-        self.records.state().sessions.get(&id).map(|entry| Person::of(id, entry))
+        self.records.state().person(id)
     }
 
     /// Open sessions, of all streams or of one, the oldest first.
@@ -351,7 +379,8 @@ impl Control {
         let state = self.records.state();
         let open = state.sessions.iter().filter(|(_, entry)| entry.ended.is_none());
         let wanted = open.filter(|(_, entry)| stream.is_none_or(|stream| entry.stream == *stream));
-        let mut persons: Vec<_> = wanted.map(|(id, entry)| Person::of(*id, entry)).collect();
+        let mut persons: Vec<_> =
+            wanted.map(|(id, entry)| Person::of(*id, entry, state.codecs(&entry.stream))).collect();
         drop(state);
         persons.sort_by_key(|person| (person.created, person.id));
         persons

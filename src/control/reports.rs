@@ -59,6 +59,14 @@ pub struct Presented {
     pub subject: Option<String>,
     /// Its client's name for itself.
     pub user_agent: Option<String>,
+    /// The codec of its sound.
+    pub audio: Option<String>,
+    /// The codec of its picture.
+    pub video: Option<String>,
+    /// Pixels, of its picture as it was last; with simulcast of the encoding with the most bytes.
+    pub width: Option<u16>,
+    /// See `width`.
+    pub height: Option<u16>,
     /// Its first packet.
     pub from: String,
     /// Its end.
@@ -113,6 +121,26 @@ pub struct Traffic {
     pub lost: u64,
     /// Packets sent again.
     pub resent: u64,
+}
+
+impl Traffic {
+    /// What is more than in the other.
+    pub(super) fn beyond(&self, other: &Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(other.packets),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            lost: self.lost.saturating_sub(other.lost),
+            resent: self.resent.saturating_sub(other.resent),
+        }
+    }
+
+    /// Adds so much.
+    pub(super) fn add(&mut self, more: &Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+        self.lost += more.lost;
+        self.resent += more.resent;
+    }
 }
 
 /// An alarm in a report.

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use super::auth::Right;
 use super::stream::StreamPolicy;
 use super::*;
+use crate::peer::srtp::Profile;
 use crate::wire::sdp::{Codec, DtlsRole, ExtensionIds, Feedback, Format, Hash};
 
 mod awaited;
@@ -122,7 +123,11 @@ impl House {
     }
 
     fn connect(&self, session: SessionId) {
-        self.control.notice(Notice::Connected { session, remote: ([192, 0, 2, 9], 4).into() });
+        self.control.notice(Notice::Connected {
+            session,
+            remote: ([192, 0, 2, 9], 4).into(),
+            profile: Profile::AesGcm,
+        });
     }
 
     fn end(&self, session: SessionId, reason: CloseReason) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::media::CloseReason;
 use crate::media::layer::Playing;
+use crate::peer::srtp::Profile;
 
 /// Something that happened to a session.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +20,14 @@ pub enum Happening {
         /// How it was answered.
         status: u16,
     },
-    /// Keys are agreed with this address: ICE and DTLS are done.
-    Connected(SocketAddr),
+    /// An address of its client's has passed its first check.
+    Checked(SocketAddr),
+    /// Its media goes there or comes from there from now on.
+    Selected(SocketAddr),
+    /// The DTLS handshake failed, and why.
+    HandshakeFailed(String),
+    /// Keys are agreed with this address, for media to be protected so: ICE and DTLS are done.
+    Connected(SocketAddr, Profile),
     /// The presenter's first packet of this codec came.
     Started {
         /// `audio` or `video`.
@@ -39,6 +46,10 @@ pub enum Happening {
         /// The encoding's name, if it has one.
         rid: Option<String>,
     },
+    /// A presenter's first key frame came.
+    FirstKeyFrame,
+    /// A presenter's picture has another width and height than before, in pixels.
+    Size(u16, u16),
     /// More than a twentieth of the packets get lost; the share, 0–1.
     LossBegan(f64),
     /// Hardly anything gets lost any more.

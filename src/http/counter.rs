@@ -15,7 +15,7 @@ use crate::control::wall::Civil;
 use crate::media::SessionId;
 
 use super::body::{self, Body};
-use super::endpoint::{SDP, text};
+use super::endpoint::{self, SDP, text};
 use super::problem::Problem;
 use super::service::{App, empty};
 use super::{events, layers};
@@ -59,14 +59,17 @@ pub(super) async fn answer(
     app: &App,
     session: SessionId,
     headers: &HeaderMap,
+    client: IpAddr,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
     let answer = body::read(headers, body, app.limits.offer_bytes, app.limits.body).await?;
-    app.control.answer(session, text(&answer)?).map_err(|error| match error {
+    let answer = text(&answer)?;
+    let offer = app.control.answer(session, answer).map_err(|error| match error {
         AnswerError::NoSession => Problem::NoSession,
         AnswerError::Answered => Problem::Answered,
         AnswerError::Open(error) => Problem::of_open(error),
     })?;
+    endpoint::introduce(app, session, headers, client, (answer, &offer));
     let mut response = empty();
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)

@@ -150,13 +150,13 @@ pub(super) async fn post(
     }
 }
 
-/// Tells for those who run the show who has made a session.
+/// Tells for those who run the show who has made a session: with which description, and which one of ours.
 pub(super) fn introduce(
     app: &App,
     session: SessionId,
     headers: &HeaderMap,
     client: IpAddr,
-    (offer, answer): (&str, &str),
+    (theirs, ours): (&str, &str),
 ) {
     let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect();
@@ -166,8 +166,8 @@ pub(super) fn introduce(
         user_agent: agent.as_deref().map(clean),
         address: Some(client),
         link,
-        offer: Some(offer.into()),
-        answer: Some(answer.into()),
+        offer: Some(theirs.into()),
+        answer: Some(ours.into()),
     };
     app.control.describe(session, about);
     if revoked {

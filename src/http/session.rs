@@ -51,7 +51,7 @@ pub(super) async fn patch(
     }
     app.limit(Action::Change, &Key::Session(id))?;
     if app.control.is_countered(id) && body::expect_type(headers, SDP).is_ok() {
-        return counter::answer(app, id, headers, body).await;
+        return counter::answer(app, id, headers, client, body).await;
     }
     body::expect_type(headers, FRAGMENT)?;
     let body = body::read(headers, body, app.limits.fragment_bytes, app.limits.body).await?;

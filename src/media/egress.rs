@@ -31,7 +31,7 @@ pub struct Egress {
     pub ssrc: u32,
     /// The layer that this viewer should get; switched to at its next key frame.
     pub wanted: u8,
-    /// Packets and payload bytes sent, as sender reports count them.
+    /// Packets and payload bytes sent, as sender reports count them: modulo 2^32.
     pub packets: u32,
     /// See `packets`.
     pub octets: u32,

@@ -49,6 +49,8 @@ pub struct VideoHealth {
     pub key_interval: Option<Duration>,
     /// The last key frame came by the presenter's clock, not because it was asked for.
     pub keys_by_clock: bool,
+    /// It agreed to send key frames when it is asked.
+    pub can_be_asked: bool,
     /// A key frame was asked for so long ago and has not come.
     pub unanswered: Option<Duration>,
     /// Since the last key frame; `None` before the first.
@@ -59,6 +61,8 @@ pub struct VideoHealth {
     pub backward: u32,
     /// Bytes of the largest frame that is no key frame; 0 when there was none.
     pub largest_delta: u32,
+    /// Width and height in pixels, when its last key frame told.
+    pub size: Option<(u16, u16)>,
 }
 
 /// Encodings that are looked at one by one.

@@ -251,6 +251,7 @@ impl Ingress {
             lane.source = Some(Arc::new(Source { id, presentation, kind, layer, rid, format: format.clone() }));
             lane.is_announced = false;
             lane.sets.forget();
+            lane.pulse.forget_sizes();
         }
         if format.feedback.nack {
             lane.losses.arrived(seq, arrived);
@@ -282,6 +283,9 @@ impl Ingress {
             }
             Kind::Video => {
                 let is_newest = newest.is_none_or(|newest| seq > newest);
+                if keyframe {
+                    lane.pulse.measure(codec, payload);
+                }
                 lane.pulse.picture((header.timestamp, header.marker, keyframe), payload.len(), is_newest, arrived);
             }
         }

@@ -33,6 +33,7 @@ use self::health::Health;
 use self::layer::{LayerInfo, Playing};
 use self::lineup::Lineup;
 use self::vitals::Vitals;
+use crate::peer::srtp::Profile;
 use crate::wire::sdp::{Format, IceCredentials, Kind, Negotiated};
 
 /// Names one session: 128 random bits. Knowing it is the right to end it, so it is never logged.
@@ -265,15 +266,35 @@ pub struct Summary {
     pub resent: u64,
 }
 
+/// A step of a session's connection, for its flight recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An address of the client's has passed its first check.
+    Checked(SocketAddr),
+    /// Media goes there or comes from there from now on, as far as the client has said.
+    Selected(SocketAddr),
+    /// The DTLS handshake failed, and why.
+    Failed(String),
+}
+
 /// What workers tell control.
 #[derive(Clone, Debug)]
 pub enum Notice {
+    /// A session's connection has come a step further. A client that changes its mind all the time is not followed.
+    Step {
+        /// Whose.
+        session: SessionId,
+        /// How far.
+        step: Step,
+    },
     /// Keys are agreed; media may flow.
     Connected {
         /// Who.
         session: SessionId,
         /// From where.
         remote: SocketAddr,
+        /// How media is protected.
+        profile: Profile,
     },
     /// Where a viewer's numbers can be read from now on. Told once, behind `Connected`.
     Vitals {

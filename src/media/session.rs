@@ -36,6 +36,8 @@ pub struct Session {
     pub armed: Option<Instant>,
     /// For its end.
     pub summary: Summary,
+    /// Steps of its connection that may still be told; there is one more with each report.
+    pub steps: u8,
 }
 
 /// What a session has, depending on how far it is.
@@ -94,6 +96,8 @@ impl Session {
     }
 }
 
+/// Steps of a connection that are told at once at most.
+pub const STEPS: u8 = 16;
 /// A client that is gone is noticed after this.
 pub const SILENCE: Duration = Duration::from_secs(30);
 /// Checks of an ended session are refused for this long (RFC 7675 §5.2), then ignored.

@@ -9,6 +9,7 @@ use super::layer::{LayerChoice, Playing};
 use super::outbox::{Outbox, Run};
 use super::packet::Packet;
 use super::track::Track;
+use super::vitals::Vitals;
 use crate::peer::ice::Path;
 use crate::peer::srtp::RtpSealer;
 use crate::wire::sdp::Kind;
@@ -214,10 +215,18 @@ impl Viewer {
         Some(self.first_media? + Duration::from_millis(after.into()))
     }
 
-    /// Packets sent and their payload bytes, resends not counted.
-    pub fn totals(&self) -> (u64, u64) {
-        let each = self.egresses().map(|(_, egress)| (u64::from(egress.packets), u64::from(egress.octets)));
-        each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    /// Packets sent and their payload bytes, modulo 2^32, resends not counted.
+    pub fn totals(&self) -> (u32, u32) {
+        let each = self.egresses().map(|(_, egress)| (egress.packets, egress.octets));
+        each.fold((0, 0), |sum: (u32, u32), one| (sum.0.wrapping_add(one.0), sum.1.wrapping_add(one.1)))
+    }
+
+    /// Writes down what has been sent to it, and how long after `created` that began.
+    pub fn tell(&self, vitals: &Vitals, created: Instant) {
+        let (packets, bytes) = self.totals();
+        vitals.sent(packets, bytes, self.resent);
+        let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(created));
+        vitals.began(since(self.first_media), since(self.first_picture()));
     }
 
     /// The tracks that it takes.

@@ -69,10 +69,13 @@ impl Vitals {
         }
     }
 
-    /// So much has been sent to it until now.
-    pub fn sent(&self, packets: u64, bytes: u64, resent: u64) {
-        self.packets.store(packets, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
+    /// So much has been sent to it until now. Packets and bytes are modulo 2^32, as sender reports count them: to be told
+    /// before they have gone round.
+    pub fn sent(&self, packets: u32, bytes: u32, resent: u64) {
+        for (cell, now) in [(&self.packets, packets), (&self.bytes, bytes)] {
+            let before = cell.load(Ordering::Relaxed);
+            cell.store(before + u64::from(now.wrapping_sub(before as u32)), Ordering::Relaxed);
+        }
         self.resent.store(resent, Ordering::Relaxed);
     }
 
@@ -112,6 +115,19 @@ const NEVER: u32 = u32::MAX;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_counted_beyond_four_billion() {
+        let vitals = Vitals::default();
+
+        for told in 1..=10_u64 {
+            let (packets, bytes) = (told * 1_000_000, told * 1_200_000_000);
+            vitals.sent(packets as u32, bytes as u32, told);
+        }
+
+        let signs = vitals.read();
+        assert_eq!((signs.packets, signs.bytes, signs.resent), (10_000_000, 12_000_000_000, 10));
+    }
 
     #[test]
     fn what_was_written_is_read() {

@@ -16,7 +16,7 @@ use super::outbox::{Outbox, Run};
 use super::packet::Packet;
 use super::session::{Half, Session};
 use super::stream::Stream;
-use super::{CloseReason, Notice, SessionId, StreamId, Summary, WorkerId};
+use super::{CloseReason, Notice, SessionId, Step, StreamId, Summary, WorkerId};
 use crate::metrics::{Count, WorkerCounters};
 use crate::peer::Event;
 use crate::peer::dtls::Identity;
@@ -325,6 +325,7 @@ impl Worker {
             Err(error) => {
                 tracing::debug!(session = ?self.sessions[key].id, %error, "handshake failed");
                 self.counters.add(Count::HandshakeFailed, 1);
+                self.tell_step(key, Step::Failed(error.to_string()));
                 self.drop_session(key, CloseReason::HandshakeFailed, now, out);
             }
         }
@@ -417,6 +418,9 @@ impl Worker {
                 let lasted = now.saturating_duration_since(parked.spec.created);
                 let summary = Summary { lasted, ..Summary::default() };
                 let (session, reason) = (parked.spec.id, CloseReason::NeverConnected);
+                // Whether checks came at all tells a closed port from a handshake that does not come through.
+                let checked = parked.ice.addresses().map(|from| Notice::Step { session, step: Step::Checked(from) });
+                self.notices.extend(checked);
                 self.notices.push(Notice::Closed { session, reason, summary });
             }
         }

@@ -141,6 +141,8 @@ fn sessions_connect_and_end_whichever_worker_they_come_to() {
     for (n, socket) in &clients {
         handle.open(spec(&handle, &identity, *n)).expect("there is room");
         connect(socket, &handle, &identity, *n);
+        let step = told.blocking_recv().expect("told");
+        assert!(matches!(step, Notice::Step { session, .. } if session == SessionId(*n)), "{step:?}");
         let notice = told.blocking_recv().expect("told");
         assert!(matches!(told.blocking_recv(), Some(Notice::Vitals { .. })));
         assert!(matches!(notice, Notice::Connected { session, .. } if session == SessionId(*n)), "{notice:?}");

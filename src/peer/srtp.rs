@@ -24,6 +24,14 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// Its name in the IANA registry of DTLS-SRTP protection profiles.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AesGcm => "SRTP_AEAD_AES_128_GCM",
+            Self::AesCm => "SRTP_AES128_CM_HMAC_SHA1_80",
+        }
+    }
+
     /// Bytes of keying material to export: two keys and two salts.
     pub fn keying_material_len(self) -> usize {
         2 * (KEY_LEN + self.salt_len())

@@ -11,7 +11,8 @@ use crate::harness::{ANN, EVE, House, ROOT, Reply, offer, within};
 use tribune::media::health::{AudioHealth, Health, VideoHealth};
 use tribune::media::layer::LayerInfo;
 use tribune::media::vitals::Vitals;
-use tribune::media::{Notice, SessionId};
+use tribune::media::{CloseReason, Notice, SessionId, Step, Summary};
+use tribune::peer::srtp::Profile;
 use tribune::wire::sdp::{Codec, Feedback, Format, Kind};
 
 mod schema;
@@ -31,7 +32,7 @@ fn short(location: &str) -> String {
 /// Keys are agreed.
 fn connect(house: &House, location: &str) {
     let remote = ([192, 0, 2, 9], 4).into();
-    house.control.notice(Notice::Connected { session: session(location), remote });
+    house.control.notice(Notice::Connected { session: session(location), remote, profile: Profile::AesGcm });
 }
 
 /// A server with a presenter and a viewer, and what its answers are held against.
@@ -115,7 +116,14 @@ fn health() -> Health {
         packets: 300,
         bytes: 250_000,
         audio: Some(AudioHealth { packets: 50, bytes: 6_000, loudest: Some(20) }),
-        video: Some(VideoHealth { packets: 250, bytes: 244_000, frames: 30, ..VideoHealth::default() }),
+        video: Some(VideoHealth {
+            packets: 250,
+            bytes: 244_000,
+            frames: 30,
+            since_key: Some(Duration::from_millis(1)),
+            size: Some((1280, 720)),
+            ..VideoHealth::default()
+        }),
         frames: [30, 0, 0, 0],
         ..Health::default()
     }
@@ -204,6 +212,58 @@ async fn a_stream_tells_who_presents_and_how_it_is() {
 }
 
 #[tokio::test]
+async fn a_plain_video_tells_its_size_and_a_viewer_its_codecs() {
+    let mut show = Show::new().await;
+    let layers = Notice::Layers { session: session(&show.presenter), kind: Kind::Video, layers: Vec::new() };
+    show.house.control.notice(layers);
+
+    let (_, stream) = show.ask("GET", "/api/v1/streams/live", Some(ANN), None).await;
+    let path = format!("/api/v1/sessions/{}", short(&show.viewer));
+    let (_, viewer) = show.ask("GET", &path, Some(ROOT), None).await;
+
+    let video = &stream["presenter"]["video"];
+    assert_eq!((&video["width"], &video["height"]), (&json!(1280), &json!(720)));
+    assert_eq!(video["layers"][0]["width"], 1280);
+    assert_eq!(viewer["codec"], json!({ "audio": "opus", "video": "h264" }));
+    show.house.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_report_counts_those_who_are_there_and_those_who_have_left() {
+    let mut show = Show::new().await;
+    let late = show.house.post("/whep/live", None, &offer("chromium-156-play")).await;
+    let late = late.header("location").expect("a Location").to_owned();
+    connect(&show.house, &late);
+    let lasted = Summary { packets: 40, bytes: 50_000_000_000, lost: 4, resent: 1, ..Summary::default() };
+    let reason = CloseReason::PeerClosed;
+    let closed = |session: &str, summary| Notice::Closed { session: self::session(session), reason, summary };
+    let vitals = std::sync::Arc::new(Vitals::default());
+    show.house.control.notice(Notice::Vitals { session: session(&late), vitals: vitals.clone() });
+    vitals.sent(30, 40_000, 1);
+    show.report().await;
+
+    // Its last numbers come with its end.
+    vitals.began(Some(Duration::from_millis(20)), Some(Duration::from_millis(90)));
+    show.house.control.notice(closed(&late, lasted));
+    let presented = Summary { packets: 310, bytes: 260_000, lost: 5, resent: 6, ..Summary::default() };
+    show.house.control.notice(closed(&show.presenter, presented));
+    let id = show.report().await;
+    let (_, report) = show.ask("GET", &format!("/api/v1/reports/{id}"), Some(ROOT), None).await;
+
+    assert_eq!(report["sent"], json!({ "packets": 140, "bytes": 50_000_090_000_u64, "lost": 7, "resent": 3 }));
+    assert_eq!(report["received"], json!({ "packets": 310, "bytes": 260_000, "lost": 5, "resent": 6 }));
+    let viewers = &report["viewers"];
+    let counts = ["peak", "sessions", "joins", "unique"].map(|what| viewers[what].as_u64().expect("a number"));
+    assert_eq!(counts, [2, 2, 1, 1], "one was there before the first packet came, both have one address and name");
+    assert_eq!((&report["first_packet_ms"]["count"], &report["first_packet_ms"]["max"]), (&json!(1), &json!(20)));
+    assert_eq!((&report["first_picture_ms"]["count"], &report["first_picture_ms"]["max"]), (&json!(1), &json!(90)));
+    let presenter = &report["presenters"][0];
+    assert_eq!((&presenter["video"], &presenter["width"]), (&json!("h264"), &json!(1280)));
+    assert_eq!(presenter["reason"], "peer_closed");
+    show.house.shut_down().await;
+}
+
+#[tokio::test]
 async fn sessions_come_in_pages_and_without_their_secrets() {
     let mut show = Show::new().await;
 
@@ -246,6 +306,8 @@ async fn whoever_is_kicked_is_gone_and_its_end_is_told() {
 async fn the_flight_recorder_tells_what_happened_and_no_secret() {
     let mut show = Show::new().await;
     let own = format!("{}/timeline", show.viewer);
+    let moved = Step::Selected(([198, 51, 100, 7], 9).into());
+    show.house.control.notice(Notice::Step { session: session(&show.viewer), step: moved });
     assert_eq!(show.house.get(&show.viewer).await.status, 200, "which is not told: players look often");
     show.house.ask("DELETE", &show.viewer.clone(), &[], b"").await;
 
@@ -255,7 +317,14 @@ async fn the_flight_recorder_tells_what_happened_and_no_secret() {
 
     let events: Vec<&str> =
         told["entries"].as_array().expect("a list").iter().filter_map(|e| e["event"].as_str()).collect();
-    assert_eq!(events, ["connected", "closed", "http"], "{told}");
+    assert_eq!(events, ["connected", "path_selected", "closed", "http"], "{told}");
+    let details = [&told["entries"][0]["detail"]["srtp"], &told["session"]["media_address"]];
+    assert_eq!(details, [&json!("SRTP_AEAD_AES_128_GCM"), &json!("198.51.100.7:9")]);
+    let path = format!("/api/v1/sessions/{}/timeline", short(&show.presenter));
+    let (_, presenter) = show.ask("GET", &path, Some(ROOT), None).await;
+    let events: Vec<&str> =
+        presenter["entries"].as_array().expect("a list").iter().filter_map(|e| e["event"].as_str()).collect();
+    assert_eq!(events, ["connected", "first_key_frame", "started", "started", "size"], "{presenter}");
     assert_eq!(for_admins["session"]["id"], told["session"]["id"]);
     let text = String::from_utf8_lossy(&reply.body).into_owned();
     assert!(told["offer"].as_str().is_some_and(|offer| offer.contains("a=ice-pwd:…")), "{told}");

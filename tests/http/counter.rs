@@ -3,6 +3,7 @@
 use crate::harness::{ANN, House, Reply, UNCONNECTED, offer};
 use tribune::control::counter::CounterPolicy;
 use tribune::media::{Notice, SessionId};
+use tribune::peer::srtp::Profile;
 
 const SDP: (&str, &str) = ("Content-Type", "application/sdp");
 
@@ -15,7 +16,7 @@ async fn house(policy: CounterPolicy) -> House {
     let house = House::with(|settings| settings.whep_counter_offer = policy);
     let presenter = house.post("/whip/live", Some(ANN), &offer("obs-32.2.2")).await;
     let session = session(presenter.header("location").expect("a Location"));
-    house.control.notice(Notice::Connected { session, remote: ([192, 0, 2, 9], 4).into() });
+    house.control.notice(Notice::Connected { session, remote: ([192, 0, 2, 9], 4).into(), profile: Profile::AesGcm });
     house
 }
 
@@ -84,8 +85,13 @@ async fn an_answer_makes_the_session_and_a_second_one_is_a_conflict() {
     let answer = answer(&reply.body);
 
     house.ask("PATCH", &place, &[SDP], b"v=0\r\n").await.assert_problem(400, "no answer");
-    let taken = house.ask("PATCH", &place, &[SDP], answer.as_bytes()).await;
+    let taken = house.ask("PATCH", &place, &[SDP, ("User-Agent", "kite/1.0")], answer.as_bytes()).await;
     assert_eq!((taken.status, taken.body.len()), (204, 0), "{taken:?}");
+    let recording = house.control.recording(session(&place)).expect("recorded");
+    assert_eq!(recording.person.user_agent.as_deref(), Some("kite/1.0"));
+    assert!(recording.person.address.is_some() && recording.person.codecs == [None; 2], "{recording:?}");
+    assert!(recording.offer.is_some_and(|theirs| theirs.contains("a=recvonly")));
+    assert!(recording.answer.is_some_and(|ours| ours.contains("a=sendonly") && ours.contains("a=ice-pwd:…")));
     assert_eq!(house.control.sessions(), before + 1);
     let found = house.get(&place).await;
     assert_eq!((found.status, found.header("etag")), (200, reply.header("etag")));
@@ -142,7 +148,7 @@ async fn an_answer_counts_among_the_sessions_of_its_address_that_never_connect()
     assert_eq!(last.status, 204, "{last:?}");
     flood.assert_problem(429, "one too many");
     let session = session(&place(&first));
-    house.control.notice(Notice::Connected { session, remote: ([192, 0, 2, 9], 4).into() });
+    house.control.notice(Notice::Connected { session, remote: ([192, 0, 2, 9], 4).into(), profile: Profile::AesGcm });
     let again = house.ask("PATCH", &place(&second), &[SDP], answer(&second.body).as_bytes()).await;
     assert_eq!(again.status, 204, "it may be answered again: {again:?}");
     house.shut_down().await;

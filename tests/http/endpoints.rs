@@ -2,6 +2,7 @@
 
 use crate::harness::{ANN, BOB, EVE, GUEST, House, ROOT, offer};
 use tribune::media::{Notice, SessionId};
+use tribune::peer::srtp::Profile;
 
 const OBS: &str = "obs-32.2.2";
 const PLAYER: &str = "chromium-156-play";
@@ -15,7 +16,8 @@ async fn present(house: &House) -> String {
     let reply = house.post("/whip/live", Some(ANN), &offer(OBS)).await;
     assert_eq!(reply.status, 201, "{reply:?}");
     let location = reply.header("location").expect("a Location").to_owned();
-    let notice = Notice::Connected { session: session(&location), remote: ([192, 0, 2, 9], 4).into() };
+    let notice =
+        Notice::Connected { session: session(&location), remote: ([192, 0, 2, 9], 4).into(), profile: Profile::AesGcm };
     house.control.notice(notice);
     location
 }
@@ -70,6 +72,7 @@ async fn aliases_lead_to_the_same_endpoints() {
         house.control.notice(Notice::Connected {
             session: session(reply.header("location").unwrap()),
             remote: ([192, 0, 2, 9], 4).into(),
+            profile: Profile::AesGcm,
         });
     }
     for path in ["/whep/live", "/live/whep"] {

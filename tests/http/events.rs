@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{ANN, BOB, House, Reply, offer, within};
 use tribune::media::{CloseReason, Notice, SessionId, Summary};
+use tribune::peer::srtp::Profile;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const ALL: &str = "active,inactive,layers,reconnect,viewercount";
@@ -21,7 +22,8 @@ fn session(location: &str) -> SessionId {
 }
 
 fn connect(house: &House, location: &str) {
-    let notice = Notice::Connected { session: session(location), remote: ([192, 0, 2, 9], 4).into() };
+    let notice =
+        Notice::Connected { session: session(location), remote: ([192, 0, 2, 9], 4).into(), profile: Profile::AesGcm };
     house.control.notice(notice);
 }
 

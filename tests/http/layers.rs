@@ -3,6 +3,7 @@
 use crate::harness::{ANN, GUEST, House, offer};
 use tribune::media::layer::{LayerInfo, Playing};
 use tribune::media::{Notice, SessionId};
+use tribune::peer::srtp::Profile;
 use tribune::wire::sdp::Kind;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -15,7 +16,11 @@ fn session(location: &str) -> SessionId {
 async fn watch(house: &House) -> String {
     let presenter = house.post("/whip/live", Some(ANN), &offer("obs-32.2.2")).await;
     let presenter = session(presenter.header("location").expect("a Location"));
-    house.control.notice(Notice::Connected { session: presenter, remote: ([192, 0, 2, 9], 4).into() });
+    house.control.notice(Notice::Connected {
+        session: presenter,
+        remote: ([192, 0, 2, 9], 4).into(),
+        profile: Profile::AesGcm,
+    });
     let layer = |layer: u8, rid: &str| LayerInfo {
         layer,
         rid: Some(rid.into()),

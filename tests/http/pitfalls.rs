@@ -27,6 +27,7 @@ use crate::harness::{ANN, BOB, House, Reply, offer};
 use crate::patch::{FRAGMENT, candidates, patch, restart, session};
 use tribune::control::ice_servers::{Access, IceServer};
 use tribune::media::{CloseReason, Notice, SessionId, Summary};
+use tribune::peer::srtp::Profile;
 
 const OBS: &str = "obs-32.2.2";
 const PLAYER: &str = "chromium-156-play";
@@ -42,7 +43,11 @@ fn id(location: &str) -> SessionId {
 /// A presenter that is connected.
 async fn live(house: &House) -> String {
     let (location, _) = session(house).await;
-    house.control.notice(Notice::Connected { session: id(&location), remote: ([192, 0, 2, 9], 4).into() });
+    house.control.notice(Notice::Connected {
+        session: id(&location),
+        remote: ([192, 0, 2, 9], 4).into(),
+        profile: Profile::AesGcm,
+    });
     location
 }
 

@@ -6,13 +6,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::control::reports::Traffic;
 use crate::control::stream::StreamName;
 use crate::control::timeline::{Happening, Moment, Timeline, masked};
 use crate::control::{Control, codec_word};
 use crate::media::health::Health;
 use crate::media::layer::{LayerInfo, Playing};
 use crate::media::vitals::{VitalSigns, Vitals};
-use crate::media::{CloseReason, Role, SessionId, Summary};
+use crate::media::{CloseReason, Role, SessionId, Step, Summary};
+use crate::peer::srtp::Profile;
 use crate::wire::sdp::{Format, Kind};
 
 /// Names a session to those who run the show: the first half of its id, which also stands in the log. The other half is
@@ -80,6 +82,17 @@ impl About {
     }
 }
 
+/// A session that begins.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::control) struct Began<'a> {
+    pub(in crate::control) role: Role,
+    pub(in crate::control) stream: &'a StreamName,
+    pub(in crate::control) subject: Option<&'a str>,
+    /// It agreed on sound and on a picture.
+    pub(in crate::control) takes: [bool; 2],
+    pub(in crate::control) at: Instant,
+}
+
 /// A session as those who run the show see it.
 #[derive(Clone, Debug)]
 pub struct Person {
@@ -105,11 +118,11 @@ pub struct Person {
     pub connected_after: Option<Duration>,
     /// When and why it ended.
     pub ended: Option<(Instant, CloseReason)>,
-    /// What its sound and picture are: of a presenter.
+    /// What its sound and picture are: what a presenter sends, what a viewer gets of that.
     pub codecs: [Option<&'static str>; 2],
     /// Which layers a viewer gets, and the name of the encoding.
     pub playing: Option<(Playing, Option<String>)>,
-    /// A viewer's numbers.
+    /// Its numbers; of a presenter as far as they are known second by second.
     pub signs: VitalSigns,
     /// How a presenter was doing last.
     pub health: Option<Health>,
@@ -118,8 +131,10 @@ pub struct Person {
 }
 
 impl Person {
-    /// Of an entry.
-    pub(super) fn of(id: SessionId, entry: &Entry) -> Self {
+    /// Of an entry; `sent`: the codecs of its stream's presenter.
+    pub(super) fn of(id: SessionId, entry: &Entry, sent: [Option<&'static str>; 2]) -> Self {
+        let [audio, video] = entry.takes;
+        let got = [sent[0].filter(|_| audio), sent[1].filter(|_| video)];
         Self {
             id: ShortId::of(id),
             role: entry.role,
@@ -132,7 +147,7 @@ impl Person {
             created: entry.created,
             connected_after: entry.connected_after,
             ended: entry.ended,
-            codecs: entry.codecs,
+            codecs: if entry.role == Role::Presenter { entry.codecs } else { got },
             playing: entry.playing.clone(),
             signs: entry.signs(),
             health: entry.health.map(|(health, _)| health),
@@ -147,12 +162,14 @@ pub(super) struct Entry {
     pub(super) role: Role,
     pub(super) stream: StreamName,
     pub(super) subject: Option<String>,
+    /// It agreed on sound and on a picture.
+    takes: [bool; 2],
     pub(super) about: About,
     remote: Option<SocketAddr>,
     pub(super) created: Instant,
     connected_after: Option<Duration>,
     pub(super) ended: Option<(Instant, CloseReason)>,
-    codecs: [Option<&'static str>; 2],
+    pub(super) codecs: [Option<&'static str>; 2],
     pub(super) layers: Vec<LayerInfo>,
     playing: Option<(Playing, Option<String>)>,
     pub(super) vitals: Option<Arc<Vitals>>,
@@ -161,6 +178,10 @@ pub(super) struct Entry {
     pub(super) timeline: Timeline,
     /// What of its numbers stands in its timeline.
     told: Told,
+    /// What of its numbers has been added up elsewhere.
+    counted: Traffic,
+    /// It was what viewers got when it ended.
+    pub(super) was_on_air: bool,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +189,8 @@ struct Told {
     first_media: bool,
     first_picture: bool,
     is_lossy: bool,
+    key_frame: bool,
+    size: Option<(u16, u16)>,
 }
 
 /// What was seen for the first time at a look: after how long its first packet and its first picture were sent.
@@ -178,11 +201,13 @@ pub(super) struct First {
 }
 
 impl Entry {
-    pub(super) fn new(role: Role, stream: StreamName, subject: Option<String>, created: Instant) -> Self {
+    pub(super) fn new(began: Began<'_>) -> Self {
+        let Began { role, stream, subject, takes, at: created } = began;
         Self {
             role,
-            stream,
-            subject,
+            stream: stream.clone(),
+            subject: subject.map(str::to_owned),
+            takes,
             about: About::default(),
             remote: None,
             created,
@@ -196,13 +221,61 @@ impl Entry {
             summary: None,
             timeline: Timeline::new(created),
             told: Told::default(),
+            counted: Traffic::default(),
+            was_on_air: false,
         }
     }
 
-    pub(super) fn connected(&mut self, remote: SocketAddr, now: Instant) {
+    pub(super) fn step(&mut self, step: &Step, now: Instant) {
+        let what = match step {
+            Step::Checked(remote) => Happening::Checked(*remote),
+            Step::Selected(remote) => {
+                // Before that it is nobody's yet.
+                self.remote = self.remote.and(Some(*remote));
+                Happening::Selected(*remote)
+            }
+            Step::Failed(why) => Happening::HandshakeFailed(why.chars().take(LONGEST_WHY).collect()),
+        };
+        self.timeline.add(now, what);
+    }
+
+    pub(super) fn connected(&mut self, remote: SocketAddr, profile: Profile, now: Instant) {
         self.remote = Some(remote);
         self.connected_after.get_or_insert(now.saturating_duration_since(self.created));
-        self.timeline.add(now, Happening::Connected(remote));
+        self.timeline.add(now, Happening::Connected(remote, profile));
+    }
+
+    /// A viewer who is connected and has not left.
+    pub(super) fn is_watching(&self) -> bool {
+        self.role == Role::Viewer && self.connected_after.is_some() && self.ended.is_none()
+    }
+
+    /// Takes in how a presenter is doing.
+    pub(super) fn healthy(&mut self, health: &Health, now: Instant) {
+        self.health = Some((*health, now));
+        self.counted.packets += health.packets;
+        self.counted.bytes += health.bytes;
+        self.counted.lost += health.lost;
+        let Some(video) = &health.video else {
+            return;
+        };
+        if let Some(since) = video.since_key.filter(|_| !self.told.key_frame) {
+            self.told.key_frame = true;
+            self.timeline.add(now.checked_sub(since).unwrap_or(now), Happening::FirstKeyFrame);
+        }
+        if let Some((width, height)) = video.size.filter(|_| video.size != self.told.size) {
+            self.told.size = video.size;
+            self.timeline.add(now, Happening::Size(width, height));
+        }
+    }
+
+    /// What it has sent, or what it was sent, that has not been added up yet.
+    pub(super) fn account(&mut self) -> Traffic {
+        let signs = self.signs();
+        let now = Traffic { packets: signs.packets, bytes: signs.bytes, lost: signs.lost, resent: signs.resent };
+        let more = now.beyond(&self.counted);
+        self.counted.add(&more);
+        more
     }
 
     pub(super) fn started(&mut self, kind: Kind, format: &Format, now: Instant) {
@@ -222,15 +295,20 @@ impl Entry {
         self.layers.iter().find(|info| info.layer == layer)?.rid.as_deref().map(str::to_owned)
     }
 
-    pub(super) fn end(&mut self, reason: CloseReason, now: Instant) {
-        self.look(now);
+    /// It is over. Returns what had not been seen before.
+    pub(super) fn end(&mut self, reason: CloseReason, now: Instant) -> First {
+        let first = self.look(now);
         self.ended = Some((now, reason));
         self.timeline.add(now, Happening::Closed(reason));
+        first
     }
 
     /// How it is doing.
     pub(super) fn signs(&self) -> VitalSigns {
         let mut signs = self.vitals.as_ref().map(|vitals| vitals.read()).unwrap_or_default();
+        if self.role == Role::Presenter {
+            (signs.packets, signs.bytes, signs.lost) = (self.counted.packets, self.counted.bytes, self.counted.lost);
+        }
         if let Some(summary) = &self.summary {
             (signs.packets, signs.bytes, signs.resent) = (summary.packets, summary.bytes, summary.resent);
             signs.lost = signs.lost.max(summary.lost);
@@ -287,14 +365,17 @@ impl Control {
         if entry.ended.is_none() {
             entry.look(Instant::now());
         }
-        let (person, moments) = (Person::of(id, entry), entry.timeline.moments());
+        let moments = entry.timeline.moments();
         let (offer, answer) = (entry.about.offer.clone(), entry.about.answer.clone());
+        let person = state.person(id)?;
         drop(state);
         let hide = |text: Option<Box<str>>| text.map(|text| masked(&text));
         Some(Recording { person, moments, offer: hide(offer), answer: hide(answer) })
     }
 }
 
+/// Characters of a reason.
+const LONGEST_WHY: usize = 200;
 /// Share of lost packets from which on it is a burst, until it is below the other.
 const LOSS_BEGINS: f64 = 0.05;
 const LOSS_ENDS: f64 = 0.01;
@@ -319,7 +400,9 @@ mod tests {
     #[test]
     fn a_loss_is_told_when_it_begins_and_when_it_ends() {
         let start = Instant::now();
-        let mut entry = Entry::new(Role::Viewer, "live".parse().expect("a name"), None, start);
+        let stream = "live".parse().expect("a name");
+        let mut entry =
+            Entry::new(Began { role: Role::Viewer, stream: &stream, subject: None, takes: [true; 2], at: start });
         let vitals = Arc::new(Vitals::default());
         entry.vitals = Some(Arc::clone(&vitals));
 

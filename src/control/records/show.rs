@@ -6,11 +6,11 @@ use super::person::{About, Entry, First, Person, ShortId};
 use crate::control::StreamView;
 use crate::control::alarms::{self, Alarm, AlarmKind, Change, Watchman};
 use crate::control::journal::{Journal, Topic};
-use crate::control::reports::{Draft, Report};
+use crate::control::reports::{Draft, Report, Traffic};
 use crate::control::stream::StreamName;
 use crate::media::health::Health;
 use crate::media::layer::LayerInfo;
-use crate::media::{Role, SessionId, Summary};
+use crate::media::{Role, SessionId};
 use crate::wire::sdp::{Codec, Format, Kind};
 
 /// How far a stream is.
@@ -181,7 +181,7 @@ impl Show {
                 draft.presenter_came(ShortId::of(id), now);
             }
             self.enter(if presenter.is_some() { Stage::Live } else { Stage::Grace }, now, &mut turns);
-        } else if self.stage == Stage::Grace && now.saturating_duration_since(self.since) >= grace {
+        } else if self.stage == Stage::Grace && now.saturating_duration_since(self.since) >= grace.max(SETTLED) {
             self.finished = self.draft.take().map(|draft| draft.finish(now, false));
             self.enter(Stage::Idle, now, &mut turns);
         }
@@ -217,52 +217,79 @@ impl Show {
     }
 
     /// A session of it is connected.
-    pub(super) fn connected(&mut self, _id: SessionId, entry: &Entry) {
+    pub(super) fn connected(&mut self, entry: &Entry) {
         if let (Role::Viewer, Some(draft)) = (entry.role, &mut self.draft) {
             draft.connected();
+            draft.seen(entry.about.address, entry.about.user_agent.as_deref());
         }
     }
 
     /// A session of it is over.
-    pub(super) fn left(&mut self, person: &Person, now: Instant) {
-        if let (Role::Presenter, Some(draft)) = (person.role, &mut self.draft) {
-            draft.presenter_left(person, now);
+    pub(super) fn left(&mut self, id: SessionId, entry: &Entry, now: Instant) {
+        if let (Role::Presenter, Some(draft)) = (entry.role, &mut self.draft) {
+            draft.presenter_left(ShortId::of(id), entry.ended.map(|(_, reason)| reason), now);
         }
     }
 
-    /// What a session of it did in all.
-    pub(super) fn summed(&mut self, entry: &Entry, summary: &Summary) {
+    /// What a session of it did in all is known.
+    pub(super) fn summed(&mut self, id: SessionId, entry: &mut Entry, now: Instant) {
+        let (first, more) = (entry.look(now), entry.account());
+        match entry.role {
+            Role::Viewer => {
+                self.first(entry.created, first);
+                self.sent(&more);
+            }
+            Role::Presenter => {
+                if let Some(draft) = &mut self.draft {
+                    draft.presenter_over(ShortId::of(id), &more, entry.was_on_air);
+                }
+            }
+        }
+    }
+
+    /// So much more has been sent to viewers.
+    pub(super) fn sent(&mut self, more: &Traffic) {
         if let Some(draft) = &mut self.draft {
-            draft.summed(entry.role, summary);
+            draft.sent(more);
         }
     }
 
-    /// The presenter's first packet: a broadcast begins, or goes on.
-    pub(super) fn started(&mut self, name: &StreamName, id: SessionId, kind: Kind, format: &Format, now: Instant) {
+    /// The presenter's first packet: a broadcast begins, or goes on. `true` when it begins.
+    pub(super) fn started(
+        &mut self,
+        name: &StreamName,
+        id: SessionId,
+        kind: Kind,
+        format: &Format,
+        now: Instant,
+    ) -> bool {
         if kind == Kind::Audio {
             self.sound = Some(format.codec);
         }
-        if self.presenter == Some(id) {
-            self.draft.get_or_insert_with(|| Draft::new(name, self.watching, now)).presenter_came(ShortId::of(id), now);
+        if self.presenter != Some(id) {
+            return false;
         }
+        let begins = self.draft.is_none();
+        self.draft.get_or_insert_with(|| Draft::new(name, self.watching, now)).presenter_came(ShortId::of(id), now);
+        begins
     }
 
     /// Takes in how the presenter is doing.
-    pub(super) fn look(&mut self, person: &Person, health: &Health, now: Instant) -> Vec<Change> {
+    pub(super) fn look(&mut self, id: SessionId, entry: &Entry, health: &Health, now: Instant) -> Vec<Change> {
         let changes = self.watchman.look(health, self.sound, now);
         if let Some(draft) = &mut self.draft {
             for change in &changes {
                 draft.alarm(change, now);
             }
-            draft.presented(person, health);
+            draft.presented(&Person::of(id, entry, entry.codecs), health);
         }
         changes
     }
 
-    /// A viewer's first packets were seen.
-    pub(super) fn first(&mut self, first: First) {
+    /// First packets of a viewer, whose session was made then, were seen.
+    pub(super) fn first(&mut self, created: Instant, first: First) {
         if let Some(draft) = &mut self.draft {
-            draft.first(first.media, first.picture);
+            draft.first(created, first.media, first.picture);
         }
     }
 
@@ -276,6 +303,11 @@ impl Show {
     /// Once a second; what is to be kept of the report in case that the process ends.
     pub(super) fn sample(&mut self, now: Instant) -> Option<Report> {
         self.draft.as_mut()?.sample(now)
+    }
+
+    /// The report that grows, if that is its name.
+    pub(super) fn growing(&self, id: &str, now: Instant) -> Option<Report> {
+        self.draft.as_ref().filter(|draft| draft.id() == id).map(|draft| draft.so_far(now))
     }
 
     /// The process ends.
@@ -327,7 +359,7 @@ impl StreamStatus {
 
 impl PresenterStatus {
     fn of(id: SessionId, entry: &Entry, show: Option<&Show>, now: Instant) -> Self {
-        let person = Person::of(id, entry);
+        let person = Person::of(id, entry, entry.codecs);
         let health = person.health.unwrap_or_default();
         let is_on = |kind| show.is_some_and(|show| show.watchman.is_on(kind));
         let [audio, video] = person.codecs;
@@ -345,8 +377,8 @@ impl PresenterStatus {
             spatial: None,
             temporal: None,
             bitrate: (f64::from(video.bytes) * 8.0 / seconds) as u64,
-            width: None,
-            height: None,
+            width: video.size.map(|(width, _)| width),
+            height: video.size.map(|(_, height)| height),
         });
         let layers = entry.layers.iter().cloned().chain(plain);
         let layers = layers.map(|info| (f64::from(frames(info.layer)) / seconds, info)).map(|(fps, info)| (info, fps));
@@ -366,6 +398,9 @@ impl PresenterStatus {
         }
     }
 }
+
+/// Until the last numbers of viewers are there for the report, which are told every two seconds.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// Packets a second of sound and of the best picture, which is what a viewer gets.
 fn packets_per_second(health: Health) -> f64 {

@@ -6,13 +6,13 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Alarmed, Presented, Report, Spread};
+use super::{Alarmed, Presented, Report, Spread, Traffic};
 use crate::control::alarms::Change;
 use crate::control::records::{Person, ShortId};
 use crate::control::stream::StreamName;
 use crate::control::{ids, wall};
+use crate::media::CloseReason;
 use crate::media::health::Health;
-use crate::media::{Role, Summary};
 
 /// A report in the making.
 #[derive(Debug)]
@@ -102,10 +102,14 @@ impl Draft {
 
     /// How the presenter is doing: who it is stands in its entry.
     pub(in crate::control) fn presented(&mut self, person: &Person, health: &Health) {
-        let session = person.id.to_string();
-        if let Some(known) = self.report.presenters.iter_mut().rfind(|known| known.session == session) {
+        if let Some(known) = self.presenter(person.id) {
             known.subject.clone_from(&person.subject);
             known.user_agent.clone_from(&person.user_agent);
+            let [audio, video] = person.codecs.map(|codec| codec.map(str::to_owned));
+            (known.audio, known.video) = (audio, video);
+            if let Some((width, height)) = health.video.and_then(|video| video.size) {
+                (known.width, known.height) = (Some(width), Some(height));
+            }
         }
         self.report.received.packets += health.packets;
         self.report.received.bytes += health.bytes;
@@ -113,12 +117,25 @@ impl Draft {
     }
 
     /// A presenter's session is over.
-    pub(in crate::control) fn presenter_left(&mut self, person: &Person, now: Instant) {
-        let session = person.id.to_string();
-        if let Some(known) = self.report.presenters.iter_mut().rfind(|known| known.session == session) {
+    pub(in crate::control) fn presenter_left(&mut self, session: ShortId, why: Option<CloseReason>, now: Instant) {
+        if let Some(known) = self.presenter(session) {
             known.to = Some(wall::stamp(now));
-            known.reason = person.ended.map(|(_, reason)| reason.word().to_owned());
+            known.reason = why.map(|reason| reason.word().to_owned());
         }
+    }
+
+    /// What a presenter's session did is known, and how much of it came after it was looked at last.
+    pub(in crate::control) fn presenter_over(&mut self, session: ShortId, more: &Traffic, was_on_air: bool) {
+        if self.presenter(session).is_none() {
+            return;
+        }
+        let came = if was_on_air { *more } else { Traffic::default() };
+        self.report.received.add(&Traffic { resent: more.resent, ..came });
+    }
+
+    fn presenter(&mut self, session: ShortId) -> Option<&mut Presented> {
+        let session = session.to_string();
+        self.report.presenters.iter_mut().rfind(|known| known.session == session)
     }
 
     /// A viewer's session has been made.
@@ -140,24 +157,20 @@ impl Draft {
         }
     }
 
-    /// A viewer's first packet and picture were sent so long after its answer.
-    pub(in crate::control) fn first(&mut self, packet: Option<Duration>, picture: Option<Duration>) {
-        packet.inspect(|after| self.first_packet.add(*after));
-        picture.inspect(|after| self.first_picture.add(*after));
+    /// A viewer's first packet and picture were sent so long after its answer. Whoever was there before there was anything
+    /// to be sent has waited for the presenter, not for us.
+    pub(in crate::control) fn first(&mut self, answered: Instant, packet: Option<Duration>, picture: Option<Duration>) {
+        let waited = self.began.saturating_duration_since(answered);
+        for (values, after) in [(&mut self.first_packet, packet), (&mut self.first_picture, picture)] {
+            if let Some(after) = after {
+                values.add(after.saturating_sub(waited));
+            }
+        }
     }
 
-    /// What a session did in all. A presenter's numbers have been taken second by second.
-    pub(in crate::control) fn summed(&mut self, role: Role, summary: &Summary) {
-        match role {
-            Role::Viewer => {
-                let sent = &mut self.report.sent;
-                sent.packets += summary.packets;
-                sent.bytes += summary.bytes;
-                sent.lost += summary.lost;
-                sent.resent += summary.resent;
-            }
-            Role::Presenter => self.report.received.resent += summary.resent,
-        }
+    /// So much more has been sent to viewers.
+    pub(in crate::control) fn sent(&mut self, more: &Traffic) {
+        self.report.sent.add(more);
     }
 
     /// An alarm is raised or over.
@@ -201,7 +214,8 @@ impl Draft {
         Report { ended: Some(at), interrupted, ..self.so_far(now) }
     }
 
-    fn so_far(&self, now: Instant) -> Report {
+    /// The report as far as it is.
+    pub(in crate::control) fn so_far(&self, now: Instant) -> Report {
         let mut report = self.report.clone();
         report.written = wall::stamp(now);
         report.seconds = now.saturating_duration_since(self.began).as_secs();

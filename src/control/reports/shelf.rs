@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::Report;
 use crate::control::Control;
@@ -106,15 +107,16 @@ impl Control {
         let _ = self.records.shelf.set(shelf);
     }
 
-    /// All reports, the newest first.
+    /// All reports, the newest first. Those of broadcasts that last are up to half a minute old.
     pub fn reports(&self) -> Vec<Report> {
         let all = self.records.shelf.get().map(|shelf| shelf.all().values().rev().cloned().collect());
         all.unwrap_or_default()
     }
 
-    /// One report.
+    /// One report; of a broadcast that lasts, as far as it is now.
     pub fn report(&self, id: &str) -> Option<Report> {
-        self.records.shelf.get()?.all().get(id).cloned()
+        let growing = self.records.growing(id, Instant::now());
+        growing.or_else(|| self.records.shelf.get()?.all().get(id).cloned())
     }
 }
 

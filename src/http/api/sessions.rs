@@ -93,10 +93,15 @@ fn happened(person: &Person, moment: &Moment) -> Value {
         Happening::Http { method, resource, status } => {
             ("http", json!({ "method": method, "resource": resource, "status": status }))
         }
-        Happening::Connected(remote) => ("connected", json!({ "remote": remote })),
+        Happening::Checked(remote) => ("path_checked", json!({ "remote": remote })),
+        Happening::Selected(remote) => ("path_selected", json!({ "remote": remote })),
+        Happening::HandshakeFailed(why) => ("handshake_failed", json!({ "why": why })),
+        Happening::Connected(remote, profile) => ("connected", json!({ "remote": remote, "srtp": profile.word() })),
         Happening::Started { kind, codec } => ("started", json!({ "kind": kind, "codec": codec })),
         Happening::FirstPacket => ("first_packet", json!({})),
         Happening::FirstPicture => ("first_picture", json!({})),
+        Happening::FirstKeyFrame => ("first_key_frame", json!({})),
+        Happening::Size(width, height) => ("size", json!({ "width": width, "height": height })),
         Happening::Layer { playing, rid } => {
             let detail = json!({ "rid": rid, "spatial": playing.spatial, "temporal": playing.temporal });
             ("layer", detail)

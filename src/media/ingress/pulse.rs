@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Ingress, Lane};
 use crate::media::health::{AudioHealth, Health, VideoHealth};
-use crate::wire::sdp::Kind;
+use crate::wire::picture;
+use crate::wire::sdp::{Codec, Kind};
 
 /// What one source did since it was last looked at. A few additions per packet.
 #[derive(Debug, Default)]
@@ -30,7 +31,9 @@ pub(super) struct Pulse {
     /// The last key frame came by the presenter's clock, not because it was asked for.
     by_clock: bool,
     newest: Option<Instant>,
-    /// Lost since the beginning, when it was last looked at.
+    /// Of each spatial layer, as the last key frames told.
+    sizes: picture::Sizes,
+    /// Lost since the beginning at most, when it was looked at.
     lost: u64,
 }
 
@@ -55,7 +58,11 @@ impl Pulse {
     ) {
         self.packets += 1;
         self.bytes = self.bytes.saturating_add(bytes as u32);
-        self.newest = Some(now);
+        let is_back = self.newest.replace(now).is_some_and(|before| now.saturating_duration_since(before) > PAUSE);
+        if is_back {
+            // An interval with a pause in it says nothing of how often key frames come.
+            self.key_at = None;
+        }
         if in_order {
             let step = self.timestamp.map_or(1, |before| timestamp.wrapping_sub(before).cast_signed());
             if step != 0 {
@@ -67,7 +74,7 @@ impl Pulse {
         }
         if is_key && self.key_at.is_none_or(|(_, before)| before != timestamp) {
             self.key_frames += 1;
-            self.key_interval = self.key_at.map(|(at, _)| now.saturating_duration_since(at));
+            self.key_interval = self.key_at.map(|(at, _)| now.saturating_duration_since(at)).or(self.key_interval);
             self.by_clock = self.asked_at.take().is_none_or(|at| now.saturating_duration_since(at) > ANSWER);
             self.key_at = Some((now, timestamp));
         }
@@ -80,6 +87,16 @@ impl Pulse {
         }
     }
 
+    /// A packet with which a key frame begins: how large is it?
+    pub(super) fn measure(&mut self, codec: Codec, payload: &[u8]) {
+        picture::sizes(codec, payload, &mut self.sizes);
+    }
+
+    /// What comes now is coded differently.
+    pub(super) fn forget_sizes(&mut self) {
+        self.sizes = picture::Sizes::default();
+    }
+
     /// The presenter is being asked for a key frame.
     pub(super) fn asked(&mut self, now: Instant) {
         self.asked_at.get_or_insert(now);
@@ -87,9 +104,10 @@ impl Pulse {
 
     /// Begins anew; what was before stays known.
     fn roll(&mut self, lost: u64) {
-        let Self { timestamp, key_at, key_interval, asked_at, by_clock, newest, picture, .. } = *self;
+        let Self { timestamp, key_at, key_interval, asked_at, by_clock, newest, picture, sizes, .. } = *self;
+        let lost = lost.max(self.lost);
         let known = Self { picture, timestamp, key_at, key_interval, asked_at, by_clock, newest, ..Self::default() };
-        *self = Self { lost, ..known };
+        *self = Self { lost, sizes, ..known };
     }
 }
 
@@ -144,17 +162,25 @@ impl Lane {
             key_frames: pulse.key_frames,
             key_interval: pulse.key_interval,
             keys_by_clock: pulse.by_clock,
+            can_be_asked: self.source.as_ref().is_some_and(|source| {
+                let feedback = source.format.feedback;
+                feedback.pli || feedback.fir
+            }),
             unanswered: pulse.asked_at.map(age),
             since_key: pulse.key_at.map(|(at, _)| age(at)),
             since_packet: pulse.newest.map(age).unwrap_or_default(),
             backward: pulse.backward,
             largest_delta: pulse.largest_delta,
+            size: picture::largest(&pulse.sizes),
         }
     }
 }
 
 /// Between two looks; a little less than the pause between two reports, which is when it is asked.
 const INTERVAL: Duration = Duration::from_millis(900);
+
+/// A presenter that sends nothing for so long sends no pictures in between.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// A key frame that comes so soon after it was asked for comes because of that.
 const ANSWER: Duration = Duration::from_millis(1_500);
@@ -208,6 +234,52 @@ mod tests {
         assert!(!key(2, Some(1_000), 1_200));
         assert!(key(3, Some(2_000), 9_000));
         assert!(key(4, None, 18_000));
+    }
+
+    #[test]
+    fn a_pause_is_no_interval_between_key_frames() {
+        let (mut pulse, start) = (Pulse::default(), Instant::now());
+        for (timestamp, millis) in [(1, 0), (2, 1_000), (3, 1_500)] {
+            pulse.picture((timestamp, true, timestamp < 3), 900, true, at(start, millis));
+        }
+        assert_eq!(pulse.key_interval, Some(Duration::from_secs(1)));
+
+        pulse.picture((4, true, false), 900, true, at(start, 12_000));
+        assert_eq!(pulse.key_at, None);
+        pulse.picture((5, true, true), 900, true, at(start, 12_500));
+
+        assert_eq!(pulse.key_interval, Some(Duration::from_secs(1)));
+        pulse.picture((6, true, true), 900, true, at(start, 14_000));
+        assert_eq!(pulse.key_interval, Some(Duration::from_millis(1_500)));
+    }
+
+    #[test]
+    fn the_size_of_the_picture_is_that_of_the_last_key_frame_that_told() {
+        let mut pulse = Pulse::default();
+        let mut key = |bytes: [u8; 4]| {
+            pulse.measure(Codec::Vp8, &[&[0x10, 0x10, 2, 0, 0x9d, 0x01, 0x2a], &bytes[..]].concat());
+            pulse.roll(0);
+            picture::largest(&pulse.sizes)
+        };
+
+        assert_eq!(key([0x80, 0x02, 0x68, 0x01]), Some((640, 360)));
+        assert_eq!(key([0x00, 0x05, 0xd0, 0x02]), Some((1280, 720)));
+        pulse.measure(Codec::Vp8, &[0x10, 0x10, 2]);
+        assert_eq!(picture::largest(&pulse.sizes), Some((1280, 720)));
+        pulse.forget_sizes();
+        assert_eq!(picture::largest(&pulse.sizes), None);
+    }
+
+    #[test]
+    fn a_packet_that_only_comes_late_is_lost_once_at_most() {
+        let mut pulse = Pulse::default();
+        let mut told = 0;
+        for lost in [1, 0, 1, 0, 1, 3_u64] {
+            told += lost.saturating_sub(pulse.lost);
+            pulse.roll(lost);
+        }
+
+        assert_eq!(told, 3);
     }
 
     #[test]

@@ -98,16 +98,14 @@ impl Worker {
                     }
                 }
             }
-            Half::Viewer { at: place, .. } => {
+            Half::Viewer { at: place, vitals, .. } => {
                 let (stream, place) = (at, *place);
                 if let Some((viewer, moved)) = self.streams[stream].remove_viewer(place) {
-                    for (_, egress) in viewer.egresses() {
-                        summary.packets += u64::from(egress.packets);
-                        summary.bytes += u64::from(egress.octets);
-                    }
-                    summary.resent = viewer.resent;
-                    let created = self.sessions[key].created;
-                    summary.media_after = viewer.first_media.map(|at| at.saturating_duration_since(created));
+                    viewer.tell(vitals, session.created);
+                    let signs = vitals.read();
+                    (summary.packets, summary.bytes, summary.resent) = (signs.packets, signs.bytes, signs.resent);
+                    summary.lost = summary.lost.max(signs.lost);
+                    summary.media_after = viewer.first_media.map(|at| at.saturating_duration_since(session.created));
                     for place in moved {
                         self.tell_place(stream, place);
                     }

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::{Count, Worker};
-use crate::media::Notice;
 use crate::media::clock::WallClock;
 use crate::media::egress::Egress;
 use crate::media::mail::Mail;
 use crate::media::outbox::Outbox;
-use crate::media::session::{FIRST_REPORT, Half, REPORT_INTERVAL};
+use crate::media::session::{FIRST_REPORT, Half, REPORT_INTERVAL, STEPS};
+use crate::media::{Notice, Step};
 use crate::peer::ice::Path;
 use crate::peer::srtp::SrtpError;
 use crate::wire::rtcp;
@@ -28,6 +28,7 @@ impl Worker {
         session.last_heard = now;
         if session.peer.ice.follow(path) {
             self.move_media(key);
+            self.tell_step(key, Step::Selected(path.remote));
         }
         match &self.sessions[key].half {
             Half::Presenter(_) => self.presenter_said(key, plain, now),
@@ -52,6 +53,7 @@ impl Worker {
         let requests = ingress.feedback(now, &mut self.scratch);
         self.counters.add(Count::KeyframesAsked, requests);
         if let Some(health) = ingress.health(now) {
+            session.steps = session.steps.saturating_add(1).min(STEPS);
             self.notices.push(Notice::Health { session: session.id, health: Box::new(health) });
         }
         self.send_rtcp(key, out);
@@ -76,10 +78,8 @@ impl Worker {
             // Its pictures are reported on as soon as their timestamps say when they were made.
             *report_at = now + FIRST_REPORT;
         }
-        let (packets, bytes) = viewer.totals();
-        vitals.sent(packets, bytes, viewer.resent);
-        let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(session.created));
-        vitals.began(since(viewer.first_media), since(viewer.first_picture()));
+        viewer.tell(vitals, session.created);
+        session.steps = session.steps.saturating_add(1).min(STEPS);
         let by_report = stream.is_in_sync();
         let clock = &self.shared.clock;
 

@@ -48,7 +48,7 @@ impl Worker {
         };
         self.counters.add(Count::Connected, 1);
         self.counters.add(if agreed.profile == Profile::AesGcm { Count::ProfileGcm } else { Count::ProfileCm }, 1);
-        self.notices.push(Notice::Connected { session: id, remote });
+        self.notices.push(Notice::Connected { session: id, remote, profile: agreed.profile });
         if let Half::Viewer { vitals, .. } = &self.sessions[key].half {
             self.notices.push(Notice::Vitals { session: id, vitals: Arc::clone(vitals) });
         }

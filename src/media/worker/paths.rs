@@ -7,8 +7,8 @@ use super::{Count, Owner, Worker};
 use crate::media::lobby::{Known, Parked};
 use crate::media::mail::{Datagram, Mail};
 use crate::media::outbox::Outbox;
-use crate::media::session::{Half, Session};
-use crate::media::{CloseReason, Restart, Summary, WorkerId};
+use crate::media::session::{Half, STEPS, Session};
+use crate::media::{CloseReason, Notice, Restart, Step, Summary, WorkerId};
 use crate::peer::Peer;
 use crate::peer::ice::{Checked, Path};
 use crate::wire::Protocol;
@@ -91,6 +91,7 @@ impl Worker {
         let ufrags: Vec<_> = ice.ufrags().map(str::to_owned).collect();
         let stream = self.stream(&spec.route);
         let negotiated = spec.negotiated;
+        let selected = ice.selected().map(|path| path.remote);
         let key = self.sessions.insert(Session {
             id: spec.id,
             role: spec.role,
@@ -103,11 +104,18 @@ impl Worker {
             last_heard: now,
             armed: None,
             summary: Summary::default(),
+            steps: STEPS,
         });
         self.by_id.insert(spec.id, key);
         self.by_ufrag.extend(ufrags.into_iter().map(|ufrag| (ufrag, key)));
         for address in addresses {
             self.by_address.insert(address, Owner::Here(key));
+            if selected != Some(address) {
+                self.tell_step(key, Step::Checked(address));
+            }
+        }
+        if let Some(selected) = selected {
+            self.tell_step(key, Step::Selected(selected));
         }
 
         self.current = Some(key);
@@ -137,6 +145,7 @@ impl Worker {
     fn check(&mut self, key: usize, message: &Message<'_>, path: Path, now: Instant, out: &mut impl Outbox) {
         self.current = Some(key);
         let session = &mut self.sessions[key];
+        let selected = session.peer.ice.selected();
         self.scratch.clear();
         if matches!(session.half, Half::Closing(_)) {
             session.peer.ice.forbid(message, &mut self.scratch);
@@ -161,6 +170,17 @@ impl Worker {
                         self.shared.lobby.move_address(&session.ufrag, path.remote, evicted);
                     }
                     self.move_media(key);
+                    let moved = self.sessions[key]
+                        .peer
+                        .ice
+                        .selected()
+                        .filter(|now| selected.map(|s| s.remote) != Some(now.remote));
+                    if new_address && moved.is_none() {
+                        self.tell_step(key, Step::Checked(path.remote));
+                    }
+                    if let Some(moved) = moved {
+                        self.tell_step(key, Step::Selected(moved.remote));
+                    }
                 }
             }
         }
@@ -168,6 +188,16 @@ impl Worker {
             out.send(path, &self.scratch, self.scratch.len());
         }
         self.current = None;
+    }
+
+    /// Tells control how a session's connection comes along, unless it has told much of it just now.
+    pub(super) fn tell_step(&mut self, key: usize, step: Step) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && let Some(left) = session.steps.checked_sub(1)
+        {
+            session.steps = left;
+            self.notices.push(Notice::Step { session: session.id, step });
+        }
     }
 
     /// A viewer's media goes where its agent says.

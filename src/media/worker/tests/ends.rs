@@ -16,6 +16,31 @@ fn byes(rig: &Rig, client: usize) -> usize {
 }
 
 #[test]
+fn a_viewer_that_leaves_at_once_is_counted_to_its_last_packet() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    rig.frame(presenter, Kind::Video, true, 4);
+    rig.run(ms(5));
+    let id = rig.clients[viewer].id;
+    let its = |notice: &Notice| match notice {
+        Notice::Vitals { session, vitals } if *session == id => Some(Arc::clone(vitals)),
+        _ => None,
+    };
+    let vitals = rig.notices.iter().find_map(its).expect("told");
+    assert_eq!(vitals.read().packets, 0, "no report has been due");
+
+    rig.close(viewer, CloseReason::Deleted);
+
+    let (_, summary) = rig.end_of(viewer).expect("told");
+    let signs = vitals.read();
+    assert_eq!((signs.packets, signs.bytes), (summary.packets, summary.bytes));
+    assert_eq!(signs.packets as usize, rig.clients[viewer].seen.len());
+    assert!(signs.packets > 0 && signs.first_media.is_some() && signs.first_picture.is_some(), "{signs:?}");
+    rig.finish();
+}
+
+#[test]
 fn a_deleted_viewer_is_told_three_times_and_refused_for_five_seconds() {
     for settled in [ms(100), ms(12_000)] {
         let mut rig = Rig::new(1);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::super::*;
 use super::rig::{CHROMIUM_PLAY, CHROMIUM_PUBLISH, FFMPEG, OBS, Rig, ms};
 use crate::media::lobby::Restarting;
+use crate::media::session::STEPS;
 use crate::media::{Restart, Role};
 use crate::wire::rtcp;
 use crate::wire::sdp::Kind;
@@ -54,6 +55,56 @@ fn media_goes_where_the_viewer_nominates() {
     rig.frame(presenter, Kind::Video, false, 4);
 
     assert_eq!(last_send(&rig), Some(address(9)));
+    rig.finish();
+}
+
+/// What was told of a client's connection.
+fn steps(rig: &Rig, client: usize) -> Vec<Step> {
+    let id = rig.clients[client].id;
+    let its = |notice: &Notice| match notice {
+        Notice::Step { session, step } if *session == id => Some(step.clone()),
+        _ => None,
+    };
+    rig.notices.iter().filter_map(its).collect()
+}
+
+#[test]
+fn the_way_of_a_connection_is_told() {
+    let mut rig = Rig::new(2);
+    let viewer = rig.park(1, Role::Viewer, CHROMIUM_PLAY);
+    let home = rig.clients[viewer].address;
+    rig.clients[viewer].address = address(8);
+    rig.check(viewer, false);
+    rig.clients[viewer].address = home;
+    rig.connect(viewer);
+
+    rig.clients[viewer].address = address(9);
+    rig.check(viewer, false);
+    rig.check(viewer, true);
+    rig.check(viewer, true);
+
+    let expected =
+        [Step::Checked(address(8)), Step::Selected(home), Step::Checked(address(9)), Step::Selected(address(9))];
+    assert_eq!(steps(&rig, viewer), expected);
+    rig.finish();
+}
+
+#[test]
+fn a_client_that_changes_its_mind_all_the_time_is_not_followed() {
+    let mut rig = Rig::new(1);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+
+    for n in 0..200 {
+        rig.clients[viewer].address = address(n % 2);
+        rig.check(viewer, true);
+    }
+    let told = steps(&rig, viewer).len();
+    assert_eq!(told, usize::from(STEPS));
+
+    rig.run(Duration::from_secs(10));
+    rig.clients[viewer].address = address(7);
+    rig.check(viewer, true);
+    assert_eq!(steps(&rig, viewer).last(), Some(&Step::Selected(address(7))), "later it is");
     rig.finish();
 }
 
