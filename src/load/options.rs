@@ -1,5 +1,6 @@
 //! What the user wants.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -57,6 +58,9 @@ pub struct Options {
     /// that thousands can be carried. Rates are then estimated for all, loss and delay are those of the ones that read
     #[arg(long, value_name = "1/K", default_value = "1/1", value_parser = sample)]
     pub sample: u32,
+    /// Send media packets, checks and handshakes from this address of the machine [default: as the system chooses]
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
     /// Ask for lost packets as browsers do; by default a lost packet stays lost and is counted
     #[arg(long)]
     pub nack: bool,
@@ -163,6 +167,7 @@ mod tests {
             abrupt,
             json: false,
             sample: 1,
+            from: None,
             nack: false,
             threads: 1,
             parallel: 1,

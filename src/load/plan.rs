@@ -201,7 +201,7 @@ impl Plan {
             // The last one gets all the time that a browser would take.
             let is_last = tried + 1 == remotes.len();
             let patience = if is_last { CONNECT_WITHIN } else { NEXT_CANDIDATE };
-            let socket = match sockets::open(*remote) {
+            let socket = match sockets::open(*remote, self.options.from) {
                 Ok(socket) => socket,
                 Err(error) => {
                     failure = Failure::Socket(error.kind().to_string());
@@ -262,7 +262,7 @@ impl Plan {
         let remotes = answer.best_candidates(admitted.peer);
         let remote = *remotes.first().ok_or_else(|| Failure::Answer("no candidate".into()))?;
         let no_socket = |error: io::Error| Failure::Socket(error.kind().to_string());
-        let socket = sockets::open(remote).map_err(no_socket)?;
+        let socket = sockets::open(remote, self.options.from).map_err(no_socket)?;
         let presenter = Presenter::new(&local, answer, remote, (shape, ssrcs), random(), Instant::now());
         let started = Presenting::start(presenter, socket, Arc::clone(&self.identity));
         let (presenting, news) = started.map_err(no_socket)?;

@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{SockFilter, SockRef};
 
 use super::LoadError;
 
-/// A socket that talks to `remote` only, from an address and port of its own.
+/// A socket that talks to `remote` only, from a port of its own, and from this address if one is wanted.
 /// # Errors
-/// When there is no port or no way.
-pub(super) fn open(remote: SocketAddr) -> io::Result<UdpSocket> {
-    let any: SocketAddr = match remote {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+/// When there is no port or no way, or the address is not this machine's.
+pub(super) fn open(remote: SocketAddr, from: Option<IpAddr>) -> io::Result<UdpSocket> {
+    let any = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind(any)?;
+    let socket = UdpSocket::bind((from.unwrap_or(any), 0))?;
     socket.connect(remote)?;
     socket.set_nonblocking(true)?;
     // More than the kernel allows is cut to what it allows.
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_deaf_socket_hears_everything_but_media() {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
-        let socket = open(server.local_addr().expect("bound")).expect("open");
+        let socket = open(server.local_addr().expect("bound"), None).expect("open");
         let at = socket.local_addr().expect("bound");
 
         deafen(&socket).expect("a kernel with filters");
@@ -121,10 +121,20 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_speaks_from_the_address_that_is_wanted() {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
+        let other = IpAddr::from([127, 0, 0, 2]);
+
+        let socket = open(server.local_addr().expect("bound"), Some(other)).expect("all of 127/8 is this machine's");
+
+        assert_eq!(socket.local_addr().expect("bound").ip(), other);
+    }
+
+    #[test]
     fn a_socket_hears_only_whom_it_talks_to() {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
         let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
-        let socket = open(server.local_addr().expect("bound")).expect("open");
+        let socket = open(server.local_addr().expect("bound"), None).expect("open");
         let at = socket.local_addr().expect("bound");
 
         stranger.send_to(b"stranger", at).expect("sent");
