@@ -14,10 +14,11 @@ use tribune::peer::srtp::{Profile, RtpSealer, masters};
 use tribune::wire::sdp::{ExtensionIds, Kind, Section, Source};
 
 use crate::ground::{self, Mix, Sender, Sink, median};
+use crate::network::HERE;
 
 /// CPU nanoseconds per packet and viewer.
 pub(crate) fn per_packet(mix: &Mix, viewers: usize) -> f64 {
-    let sink = Sink::new(viewers);
+    let sink = Sink::new(viewers, HERE);
     let mut stream = Stream::new(Route::new(StreamId(1)), Bounds::default());
     for v in 0..viewers {
         stream.add_viewer(viewer(v, Path { remote: sink.address(v), local: None }));

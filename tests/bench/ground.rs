@@ -1,6 +1,6 @@
 //! What all measurements stand on: mixes of packets, sinks, thread CPU time.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,14 +84,15 @@ pub(crate) const REAL: Mix = Mix {
 pub(crate) const VIDEO_BYTES: usize = 1150;
 pub(crate) const AUDIO_BYTES: usize = 160;
 
-/// Unread sockets on loopback: the kernel does all of a send and drops at the full socket.
+/// Unread sockets on loopback: the kernel does all of a send and, unless it is discarded before, drops it at the full
+/// socket.
 pub(crate) struct Sink {
     sockets: Vec<UdpSocket>,
 }
 
 impl Sink {
-    pub(crate) fn new(viewers: usize) -> Self {
-        let sockets = (0..viewers.min(MOST_SOCKETS)).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    pub(crate) fn new(viewers: usize, address: IpAddr) -> Self {
+        let sockets = (0..viewers.min(MOST_SOCKETS)).map(|_| UdpSocket::bind((address, 0)).unwrap()).collect();
         Self { sockets }
     }
 

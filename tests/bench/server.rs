@@ -6,6 +6,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::network::{Discard, NOWHERE};
+
+/// Viewers, who leave when this is dropped.
+pub(crate) struct Crowd {
+    /// Those who count what they get.
+    pub(crate) heard: Load,
+    _others: Load,
+    _discard: Option<Discard>,
+}
+
 /// A running server, ended when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -24,6 +34,17 @@ pub(crate) struct Reading {
 impl Server {
     /// Starts the release binary on core 0, with one media thread, and waits until it is ready.
     pub(crate) fn start() -> Self {
+        Self::begin(&[])
+    }
+
+    /// The same ahead of everything else on its core, where that is allowed: what is measured then is how long the server
+    /// takes, not how long it waits for other programs. Not for one that fills its core: the kernel stops it for others.
+    pub(crate) fn start_ahead() -> Self {
+        let is_allowed = Command::new(AHEAD[0]).args(&AHEAD[1..]).arg("true").stderr(Stdio::null()).status();
+        Self::begin(if is_allowed.is_ok_and(|status| status.success()) { AHEAD } else { &[] })
+    }
+
+    fn begin(ahead: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let dir = std::env::temp_dir().join(format!("tribune-bench-{port}"));
@@ -35,7 +56,7 @@ impl Server {
             dir.display()
         );
         std::fs::write(dir.join("config.toml"), config).unwrap();
-        let child = pinned(SERVER_CORE)
+        let child = pinned(ahead, SERVER_CORE)
             .args(["serve", "--config"])
             .arg(dir.join("config.toml"))
             .stdout(Stdio::null())
@@ -67,6 +88,29 @@ impl Server {
         Self::watch_at(&self.url("whep").replace("/bench", "/idle"), viewers, seconds, more)
     }
 
+    /// Viewers most of whom are where media can be discarded; one in fifty is where it is heard, and joins when the others
+    /// are there. Media is discarded from then on, as far as that can be done, if it `discards`. False when not all came.
+    pub(crate) fn gather(&self, viewers: usize, seconds: u64, discards: bool) -> (Crowd, bool) {
+        let (heard, already) = (viewers.div_ceil(ONE_IN), self.read().count(CONNECTED) as usize);
+        let nowhere = NOWHERE.to_string();
+        let pace = ["--joins-per-second", "100"];
+        let others = self.watch(viewers - heard, 86_400, &[&pace[..], &["--from", &nowhere]].concat());
+        let mut all = self.wait_for(already + viewers - heard, PATIENCE);
+        // The last ones have yet to see a picture.
+        std::thread::sleep(SETTLE);
+        let discard = if discards { Discard::begin() } else { None };
+        let heard = self.hear(heard, seconds, &pace);
+        all &= self.wait_for(already + viewers, PATIENCE);
+        (Crowd { heard, _others: others, _discard: discard }, all)
+    }
+
+    /// Viewers all of whom count what they get.
+    fn hear(&self, viewers: usize, seconds: u64, more: &[&str]) -> Load {
+        let (url, viewers, seconds) = (self.url("whep"), viewers.to_string(), seconds.to_string());
+        let arguments = ["--whep", &url, "--viewers", &viewers, "--seconds", &seconds];
+        Load::start(&[&arguments[..], more].concat())
+    }
+
     fn watch_at(url: &str, viewers: usize, seconds: u64, more: &[&str]) -> Load {
         let (viewers, seconds) = (viewers.to_string(), seconds.to_string());
         let mut arguments = vec!["--whep", url, "--sample", "1/50", "--viewers", &viewers, "--seconds", &seconds];
@@ -81,7 +125,7 @@ impl Server {
     /// Waits until so many sessions have connected since the start; false when it takes longer than that.
     pub(crate) fn wait_for(&self, sessions: usize, most: Duration) -> bool {
         let begun = Instant::now();
-        while self.read().count("tribune_handshakes_total{result=\"connected\"}") < sessions as f64 {
+        while self.read().count(CONNECTED) < sessions as f64 {
             if begun.elapsed() > most {
                 return false;
             }
@@ -169,7 +213,7 @@ pub(crate) struct Load(Child);
 
 impl Load {
     fn start(arguments: &[&str]) -> Self {
-        let mut command = pinned(LOAD_CORE);
+        let mut command = pinned(&[], LOAD_CORE);
         command.args(["load", "--json"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }
@@ -191,12 +235,23 @@ impl Drop for Load {
     }
 }
 
-fn pinned(core: &str) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", core, env!("CARGO_BIN_EXE_tribune")]);
+fn pinned(ahead: &[&str], core: &str) -> Command {
+    let words = [ahead, &["taskset", "-c", core, env!("CARGO_BIN_EXE_tribune")]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     command
 }
 
+/// Sessions so far.
+pub(crate) const CONNECTED: &str = "tribune_handshakes_total{result=\"connected\"}";
+/// Of so many viewers one counts what it gets.
+const ONE_IN: usize = 50;
+/// After a change, until it is steady again.
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
+/// For all to join.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+/// A real-time scheduling policy.
+const AHEAD: &[&str] = &["chrt", "--fifo", "1"];
 const SERVER_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
 /// Long enough to be taken as a token.
