@@ -68,6 +68,12 @@ export default async function layers(test, { by = 'chromium' } = {}) {
   await until(30_000, 'the narrow viewer to come back', () => isAt(narrow, HEIGHT));
   const rose = Date.now() - lifted;
   test.check('it comes back to the high layer within 10 s', rose <= 10_000, `${rose} ms`);
+  await pause(3_000);
+  const back = (await statsOf(narrow)).video;
+  // A picture that came whole and was not decoded is one that the decoder refused.
+  const [came, decoded] = [back.framesReceived - later.framesReceived, back.framesDecoded - later.framesDecoded];
+  test.check('it decodes what comes on the way back, and goes on', decoded > 3 * 15 * 0.5 && came - decoded <= 5,
+    `${decoded} of ${came}`);
 
   const after = (await statsOf(wide)).video;
   test.check('the other viewer keeps the high layer', after.frameHeight === HEIGHT, after.frameHeight);

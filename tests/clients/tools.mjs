@@ -13,10 +13,19 @@ export default async function tools(test) {
   const server = await Server.start(test);
   const token = await server.token('talk');
 
+  await helps(test);
   await refusals(test, server, token);
   await patternToWatchAndChromium(test, server, token);
   await ffmpegToWatch(test, server);
   await load(test, server, token);
+}
+
+/** Each tool tells what it takes and how it ends. */
+async function helps(test) {
+  for (const tool of ['load', 'publish', 'watch']) {
+    const { code, output } = await new Tool(test, 'help', [tool, '--help']).ended;
+    test.check(`${tool} --help tells its options and exit codes`, code === 0 && /--seconds/.test(output) && /Exit codes: 0 /.test(output), code);
+  }
 }
 
 /** What cannot work says so, by words and exit code. */
@@ -28,6 +37,8 @@ async function refusals(test, server, token) {
     ['no URL', ['publish', '--whip', 'talk'], 64, /wanted http/],
     ['no file', ['publish', '--whip', server.whip('talk'), '--video', '/nowhere.ivf'], 74, /nowhere\.ivf/],
     ['nobody presents', ['watch', '--whep', server.whep('talk'), '--once'], 1, /409/],
+    ['no load', ['load', '--whep', server.whep('talk').replace('/whep/', '/nowhere/'), '--viewers', 2, '--seconds', 3], 1, /\d s  0 viewers  0 joined/],
+    ['nothing to load', ['load'], 64, /--whep/],
   ];
   const runs = await Promise.all(cases.map(([, words]) => new Tool(test, 'refused', words).ended));
   cases.forEach(([what, , code, words], index) => {
@@ -52,9 +63,12 @@ async function patternToWatchAndChromium(test, server, token) {
   const seen = await watch.interrupt();
   const report = JSON.parse(seen.output.trim().split('\n').at(-1));
   test.check('watch ends well at Ctrl-C', seen.code === 0 && report.good, `exit code ${seen.code}`);
+  test.check('watch shows its progress', seen.output.trim().split('\n').length > 3, `${seen.output.trim().split('\n').length} lines`);
   test.check('watch saw VP8 and its size', report.video.codec === 'VP8' && report.video.width > 0, JSON.stringify(report.video));
   test.check('watch lost nothing', report.video.packets_lost === 0 && report.audio.packets_lost === 0);
   const presented = await publish.interrupt();
+  const shown = presented.error.trim().split('\n').length;
+  test.check('publish shows its progress', shown > 3, `${shown} lines`);
   test.check('publish ends well at Ctrl-C', presented.code === 0, presented.error.trim().split('\n').at(-1));
   await until(5_000, 'the sessions to be gone', async () => await server.metric('tribune_sessions') === 0);
 }
@@ -90,6 +104,8 @@ async function load(test, server, token) {
   const ended = await new Tool(test, 'load', ['load', '--whip', server.whip('talk'), '--whip-token', token, '--whep', server.whep('talk'),
     '--viewers', 20, '--sample', '1/10', '--seconds', 5, '--json']).ended;
   const counted = JSON.parse(ended.output);
+  const progress = /^ +\d s  20 viewers  20 joined .* packets\/s/m;
+  test.check('load shows its progress', progress.test(ended.error), ended.error.trim().split('\n').at(-1));
   test.check('load presents and watches', ended.code === 0 && counted.viewers_connected === 20, `exit code ${ended.code}`);
   test.check('two of twenty viewers read', counted.viewers_sampled === 2, counted.viewers_sampled);
   test.check('their packets tell their delay', counted.delay_ms.delta?.p50 < 1_000, JSON.stringify(counted.delay_ms.delta));

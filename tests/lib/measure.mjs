@@ -37,6 +37,9 @@ export async function measure(test, sent, viewer, { name = 'viewer' } = {}) {
   const lost = (after.video.packetsLost ?? 0) + (after.audio?.packetsLost ?? 0);
   test.check(`the ${name} lost no packet`, lost === 0, lost);
   const { frameWidth, frameHeight, freezeCount, pliCount, nackCount } = after.video;
+  // Some browsers do not count them.
+  const freezes = (freezeCount ?? 0) - (before.video.freezeCount ?? 0);
+  test.check(`the ${name}'s picture did not stand still`, freezes === 0, `${freezes} freezes`);
   test.note(`${name}: ${after.video.codec} ${frameWidth}×${frameHeight}, ${freezeCount ?? '?'} freezes, `
     + `${pliCount ?? '?'} PLI, ${nackCount ?? '?'} NACK`);
   return after;
