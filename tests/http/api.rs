@@ -120,7 +120,7 @@ fn health() -> Health {
             packets: 250,
             bytes: 244_000,
             frames: 30,
-            since_key: Some(Duration::from_millis(1)),
+            since_key: Some(Duration::from_secs(1)),
             size: Some((1280, 720)),
             ..VideoHealth::default()
         }),

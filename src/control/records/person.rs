@@ -261,7 +261,10 @@ impl Entry {
         };
         if let Some(since) = video.since_key.filter(|_| !self.told.key_frame) {
             self.told.key_frame = true;
-            self.timeline.add(now.checked_sub(since).unwrap_or(now), Happening::FirstKeyFrame);
+            // What is told with a delay seems older than the connection when it came right after it.
+            let connected = self.connected_after.unwrap_or_default();
+            let at = now.saturating_duration_since(self.created).saturating_sub(since).max(connected);
+            self.timeline.add_after(at, Happening::FirstKeyFrame);
         }
         if let Some((width, height)) = video.size.filter(|_| video.size != self.told.size) {
             self.told.size = video.size;
