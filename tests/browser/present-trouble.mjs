@@ -6,7 +6,7 @@ import { launch, openPage } from './browser.mjs';
 import { stateOf, textOf, visible } from './pages.mjs';
 
 export default async function trouble(test) {
-  const server = await Server.start(test);
+  const server = await Server.start(test, { environment: { TRIBUNE_STREAMS_WATCH: 'token' } });
   const browser = await launch(test, 'chromium', { flags: ['--host-resolver-rules=MAP plain.test 127.0.0.1'] });
   const token = await server.token('talk');
   const address = (pass, stream = 'talk') => `${server.url}/publish/${stream}#${pass}`;
@@ -29,6 +29,8 @@ export default async function trouble(test) {
     await devices.click('#go');
     await says(test, devices, '#message', name, sentence);
   }
+  await until(5_000, 'the word about viewers', () => visible(devices, '#closed')).catch(() => {});
+  test.check('that viewers need more than the link is said', await visible(devices, '#closed'), await textOf(devices, '#closed'));
   await devices.close();
 
   const page = await open('tokens', address(''));

@@ -127,7 +127,10 @@ async function tryOut(test, page) {
 async function rehearse(test, page) {
   await page.click('#rehearse');
   await until(12_000, 'the recording to be played', async () => await textOf(page, '#recording') === 'Playing');
+  await until(5_000, 'the recording with its sound', () => page.$eval('#preview', ({ src, srcObject, muted, currentTime, videoWidth }) => (
+    src.startsWith('blob:') && srcObject === null && !muted && currentTime > 0.5 && videoWidth > 0)));
   await until(10_000, 'the end of the test', () => visible(page, '#verdict'));
+  test.check('then the picture is live again', await page.$eval('#preview', ({ srcObject, muted }) => srcObject !== null && muted));
   // Which of the two it is depends on where in the file of sound it began.
   const verdict = await textOf(page, '#verdict');
   test.check('what was recorded was played', /see and hear|Nothing was heard/.test(verdict), verdict);

@@ -27,7 +27,6 @@ export default async function shots(test) {
   await presenting(album);
   await presentTrouble(album);
   await watchTrouble(album);
-  await show(album);
   album.finish();
 }
 
@@ -46,7 +45,7 @@ class Album {
     page.devtools = await page.createCDPSession();
     await this.look(page, 'desk', 'light');
     await page.evaluateOnNewDocument(() => localStorage.getItem('tribune.publish')
-      ?? localStorage.setItem('tribune.publish', '{"quality":"360p30"}'));
+      ?? localStorage.setItem('tribune.publish', '{"quality":"360p30","layers":true}'));
     if (prepare) await page.evaluateOnNewDocument(prepare, given);
     await page.goto(/^http/.test(where) ? where : `${this.server.url}${where}`);
     return page;
@@ -111,9 +110,13 @@ async function presenting(album) {
   await until(5_000, 'the viewer to wait', async () => await stateOf(early) === 'waiting');
   await album.take(early, 'watch-waiting', DARK);
 
+  const first = await album.open(`/publish/talk#${await server.token('talk')}`, () => {
+    navigator.permissions.query = async () => ({ state: 'prompt' });
+  });
+  await until(5_000, 'the server', async () => /ready/.test(await textOf(first, '#check-server')));
+  await album.take(first, 'present-first');
+  await first.close();
   const page = await album.open(`/publish/talk#${await server.token('talk')}`);
-  await album.take(page, 'present-first');
-  await page.click('#allow').catch(() => {});
   await until(10_000, 'the picture', async () => /fake_device/.test(await textOf(page, '#check-picture')));
   await until(15_000, 'sound', async () => /is heard/.test(await textOf(page, '#check-sound')));
   await album.take(page, 'present-ready');
@@ -135,6 +138,7 @@ async function presenting(album) {
   await home.close();
   await watching(album, early);
   await embedded(album);
+  await show(album);
   await page.click('#mute');
   await page.click('#hide');
   await until(30_000, 'the server to hear nothing', () => page.$eval('#alarms', (list) => list.children.length > 0));
@@ -155,6 +159,7 @@ async function presenting(album) {
   await album.take(early, 'watch-break', DARK);
   await album.take(page, 'present-stopped');
   await Promise.all([page.close(), early.close()]);
+  await report(album);
 }
 
 async function otherDevice(album, page) {
@@ -181,6 +186,13 @@ async function watching(album, page) {
   await page.evaluate(() => { document.querySelector('#unmute').hidden = false; });
   await album.take(page, 'watch-live-controls', { ...DARK, again: moveMouse });
   await page.evaluate(() => { document.querySelector('#unmute').hidden = true; });
+  await until(20_000, 'the menu of sizes', async () => {
+    await moveMouse(page);
+    if (await visible(page, '#quality')) return true;
+    await pause(3_000);
+    return false;
+  });
+  await album.take(page, 'watch-live-sizes', { ...DARK, again: moveMouse });
   await page.keyboard.press('s');
   await until(10_000, 'the statistics', async () => /bit\/s/.test(await textOf(page, '#stats')));
   await album.take(page, 'watch-statistics', { ...DARK, again: moveMouse });
@@ -265,10 +277,31 @@ async function watchTrouble(album) {
   }
 }
 
-/** The page to run the show by. */
+/** The page to run the show by, while somebody presents. */
 async function show(album) {
   const page = await album.open('/admin');
   await until(5_000, 'the question', () => visible(page, '#token-form'));
   await album.take(page, 'admin-no-token');
+  await page.type('#token', await album.server.token());
+  await page.click('#token-form button');
+  await until(10_000, 'the stream', () => page.$('.stream summary'));
+  await page.click('.stream summary');
+  await page.$eval('#make-link [name=stream]', (field) => { field.value = 'talk'; });
+  await page.click('#make-link button');
+  await until(5_000, 'the QR code', () => page.$eval('#qr img', (image) => image.complete && image.naturalWidth > 0));
+  await album.take(page, 'admin-live');
+  await page.close();
+}
+
+/** What is left of it. */
+async function report(album) {
+  const page = await album.open('/admin');
+  await page.type('#token', await album.server.token());
+  await page.click('#token-form button');
+  await until(20_000, 'the report to be listed', () => page.$('#reports tbody a'));
+  await album.take(page, 'admin-afterwards');
+  await page.click('#reports tbody a');
+  await until(10_000, 'the report', () => page.$eval('#report', (part) => part.checkVisibility()).catch(() => false));
+  await album.take(page, 'report');
   await page.close();
 }
