@@ -412,7 +412,7 @@ setInterval(askServer, ASK_MS);
 
 document.title = `Present ${stream} · tribune`;
 $("name").textContent = stream;
-$("watch-link").textContent = `${location.origin}/watch/${stream}`;
+$("watch-link").append(location.origin, document.createElement("wbr"), `/watch/${stream}`);
 $("embed-link").textContent = `${location.origin}/embed/${stream}`;
 $("embed-code").textContent =
   `<script type="module" src="${location.origin}/static/player.js"></script>\n` +

@@ -42,6 +42,7 @@ class Album {
   /** Opens a page of the server's; `prepare` runs in it before its own scripts, with `given`. */
   async open(where, prepare, given) {
     const page = await openPage(this.test, this.browser, 'about:blank', where.replaceAll(/\W+/g, '-').slice(0, 30));
+    page.setDefaultNavigationTimeout(90_000);
     page.devtools = await page.createCDPSession();
     await this.look(page, 'desk', 'light');
     await page.evaluateOnNewDocument(() => localStorage.getItem('tribune.publish')

@@ -50,7 +50,7 @@ const CASES = {
   returns: { module: '../clients/returns.mjs', options: { shape: 'many' }, seconds: 75, needs: [] },
   'returns-picture': { module: '../clients/returns.mjs', options: { shape: 'picture' }, seconds: 75, needs: ['chromium', 'ffmpeg'] },
   backup: { module: '../clients/returns.mjs', options: { shape: 'backup' }, seconds: 60, needs: ['ffmpeg'] },
-  shots: { module: '../browser/shots.mjs', seconds: 300, needs: ['chromium'], onlyByName: true },
+  shots: { module: '../browser/shots.mjs', seconds: 420, needs: ['chromium'], onlyByName: true },
   churn: { module: '../clients/load.mjs', options: { shape: 'churn' }, seconds: 150, needs: ['ffmpeg'] },
 };
 
