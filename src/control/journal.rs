@@ -7,8 +7,11 @@ use tokio::sync::broadcast;
 
 use super::Control;
 use super::alarms::Change;
+use super::links::Link;
+use super::records::{ShortId, Stage, role_word};
 use super::stream::StreamName;
 use super::wall;
+use crate::media::{CloseReason, Role, SessionId};
 
 /// What a piece of news is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +47,84 @@ impl Topic {
     }
 }
 
+/// What has happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum News<'a> {
+    /// A stream is so far now; who presents on it.
+    Stream(Stage, Option<SessionId>),
+    /// So many watch.
+    Viewers(usize),
+    /// An alarm is raised or over.
+    Alarm(&'a Change),
+    /// How far a session is.
+    Session(SessionId, Role, Progress),
+    /// A link was made, or has been revoked.
+    Link(&'a Link),
+    /// There is a report by this name, and it will not change any more.
+    Report(&'a str),
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It was made.
+    Connecting,
+    /// Keys are agreed.
+    Connected,
+    /// It is over.
+    Ended(CloseReason),
+}
+
+impl Progress {
+    /// A fixed word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Ended(_) => "ended",
+        }
+    }
+}
+
+impl News<'_> {
+    /// What it is about.
+    pub(super) fn topic(&self) -> Topic {
+        match self {
+            Self::Stream(..) => Topic::Stream,
+            Self::Viewers(_) => Topic::Viewers,
+            Self::Alarm(_) => Topic::Alarm,
+            Self::Session(..) => Topic::Session,
+            Self::Link(_) => Topic::Link,
+            Self::Report(_) => Topic::Report,
+        }
+    }
+
+    /// All of it but when and of which stream: an object.
+    pub(super) fn data(&self) -> Value {
+        match self {
+            Self::Stream(stage, presenter) => {
+                json!({ "state": stage.word(), "presenter": presenter.map(|id| ShortId::of(id).to_string()) })
+            }
+            Self::Viewers(watching) => json!({ "now": watching }),
+            Self::Alarm(Change { alarm, on }) => {
+                json!({ "kind": alarm.kind.word(), "on": on, "detail": alarm.detail })
+            }
+            Self::Session(id, role, progress) => {
+                let id = ShortId::of(*id).to_string();
+                let mut data = json!({ "id": id, "role": role_word(*role), "state": progress.word() });
+                if let Progress::Ended(reason) = progress {
+                    data["reason"] = reason.word().into();
+                }
+                data
+            }
+            Self::Link(link) => {
+                json!({ "id": link.id, "right": link.right, "state": if link.revoked { "revoked" } else { "made" } })
+            }
+            Self::Report(id) => json!({ "id": id }),
+        }
+    }
+}
+
 /// A piece of news.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -66,23 +147,18 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// Tells all readers. `data` is an object.
-    pub(super) fn tell(&self, topic: Topic, stream: Option<&StreamName>, mut data: Value) {
+    /// Tells all readers.
+    pub(super) fn tell(&self, stream: Option<&StreamName>, news: &News<'_>) {
         if self.0.receiver_count() == 0 {
             return;
         }
+        let mut data = news.data();
         data["at"] = wall::rfc3339(std::time::SystemTime::now()).into();
         if let Some(stream) = stream {
             data["stream"] = stream.as_str().into();
         }
         // Nobody may have left in the meantime.
-        let _ = self.0.send(Arc::new(Entry { topic, stream: stream.cloned(), data }));
-    }
-
-    /// Tells of an alarm.
-    pub(super) fn alarm(&self, stream: &StreamName, change: &Change) {
-        let data = json!({ "kind": change.alarm.kind.word(), "on": change.on, "detail": change.alarm.detail });
-        self.tell(Topic::Alarm, Some(stream), data);
+        let _ = self.0.send(Arc::new(Entry { topic: news.topic(), stream: stream.cloned(), data }));
     }
 }
 

@@ -12,11 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Control;
 use super::auth::Right;
-use super::journal::Topic;
+use super::journal::News;
 use super::stream::StreamName;
 use crate::media::CloseReason;
 
@@ -160,14 +159,13 @@ impl Control {
         for session in used.filter_map(|person| self.called(person.id)) {
             self.close(session, CloseReason::Revoked);
         }
-        self.tell_link(link, "revoked");
+        self.tell_link(link);
     }
 
-    /// Tells that a link was `made` or `revoked`.
-    pub fn tell_link(&self, link: &Link, what: &'static str) {
+    /// Tells that a link was made or revoked.
+    pub fn tell_link(&self, link: &Link) {
         let stream = link.stream.parse::<StreamName>().ok();
-        let data = json!({ "id": link.id, "right": link.right, "state": what });
-        self.records.journal.tell(Topic::Link, stream.as_ref(), data);
+        self.records.journal.tell(stream.as_ref(), &News::Link(link));
     }
 }
 

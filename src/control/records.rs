@@ -7,9 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
-use super::journal::{Journal, Topic};
+use super::journal::{Journal, News, Progress};
 use super::reports::{Report, Shelf};
 use super::stream::StreamName;
 use super::timeline::Happening;
@@ -80,8 +78,7 @@ impl Records {
             show.joined(role);
         }
         drop(state);
-        let data = json!({ "id": ShortId::of(id).to_string(), "role": role_word(role), "state": "connecting" });
-        self.journal.tell(Topic::Session, Some(stream), data);
+        self.journal.tell(Some(stream), &News::Session(id, role, Progress::Connecting));
     }
 
     /// Who made a session, and with which descriptions.
@@ -131,9 +128,7 @@ impl Records {
         over.push_back((now, id));
         guard.expire(now);
         drop(guard);
-        let data = json!({ "id": ShortId::of(id).to_string(), "role": role_word(role), "state": "ended",
-            "reason": reason.word() });
-        self.journal.tell(Topic::Session, Some(&stream), data);
+        self.journal.tell(Some(&stream), &News::Session(id, role, Progress::Ended(reason)));
     }
 
     /// What a session did comes after its end.
@@ -173,8 +168,7 @@ impl Records {
             Notice::Connected { remote, profile, .. } => {
                 entry.connected(*remote, *profile, now);
                 show.connected(entry);
-                let data = json!({ "id": ShortId::of(id).to_string(), "role": role_word(role), "state": "connected" });
-                self.journal.tell(Topic::Session, Some(&stream), data);
+                self.journal.tell(Some(&stream), &News::Session(id, role, Progress::Connected));
             }
             Notice::Vitals { vitals, .. } => entry.vitals = Some(Arc::clone(vitals)),
             Notice::Started { kind, format, .. } => {
@@ -198,7 +192,7 @@ impl Records {
                 if show.presenter == Some(id) {
                     for change in show.look(id, entry, health, now) {
                         entry.timeline.add(now, Happening::Alarm(change.alarm.kind.word(), change.on));
-                        self.journal.alarm(&stream, &change);
+                        self.journal.tell(Some(&stream), &News::Alarm(&change));
                     }
                 }
             }
@@ -226,7 +220,7 @@ impl Records {
         if let Some(report) = show.finished.take()
             && let Some(shelf) = self.shelf.get()
         {
-            self.journal.tell(Topic::Report, Some(stream), json!({ "id": report.id }));
+            self.journal.tell(Some(stream), &News::Report(&report.id));
             shelf.put(report);
         }
         if show.is_forgettable() {
@@ -251,7 +245,7 @@ impl Records {
         }
         for (name, show) in &mut state.shows {
             if let Some(watching) = show.count() {
-                self.journal.tell(Topic::Viewers, Some(name), json!({ "now": watching }));
+                self.journal.tell(Some(name), &News::Viewers(watching));
             }
             if let (Some(report), Some(shelf)) = (show.sample(now), self.shelf.get()) {
                 shelf.put(report);
@@ -271,8 +265,9 @@ impl Records {
         let Some(shelf) = self.shelf.get() else {
             return;
         };
-        for show in state.shows.values_mut() {
+        for (stream, show) in &mut state.shows {
             if let Some(report) = show.finish(now) {
+                self.journal.tell(Some(stream), &News::Report(&report.id));
                 shelf.put(report);
             }
         }

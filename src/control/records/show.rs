@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::person::{About, Entry, First, Person, ShortId};
 use crate::control::StreamView;
 use crate::control::alarms::{self, Alarm, AlarmKind, Change, Watchman};
-use crate::control::journal::{Journal, Topic};
+use crate::control::journal::{Journal, News};
 use crate::control::reports::{Draft, Report, Traffic};
 use crate::control::stream::StreamName;
 use crate::media::health::Health;
@@ -131,14 +131,8 @@ pub(super) enum Turn {
 impl Turn {
     pub(super) fn tell(&self, journal: &Journal, stream: &StreamName, show: &Show) {
         match self {
-            Self::Stage(stage) => {
-                let data = serde_json::json!({
-                    "state": stage.word(),
-                    "presenter": show.presenter.map(|id| ShortId::of(id).to_string()),
-                });
-                journal.tell(Topic::Stream, Some(stream), data);
-            }
-            Self::Alarm(change) => journal.alarm(stream, change),
+            Self::Stage(stage) => journal.tell(Some(stream), &News::Stream(*stage, show.presenter)),
+            Self::Alarm(change) => journal.tell(Some(stream), &News::Alarm(change)),
         }
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn make(app: &App, parts: &Parts, body: Incoming) -> Result<Res
         revoked: false,
     };
     app.auth.links().add(link.clone()).map_err(problem)?;
-    app.control.tell_link(&link, "made");
+    app.control.tell_link(&link);
 
     let page = if identity.right == Right::Publish { "publish" } else { "watch" };
     let url = format!("{}/{page}/{stream}#{}", base(app, parts), token.reveal());
