@@ -28,8 +28,22 @@ impl Url {
             "https" => true,
             _ => return None,
         };
+        let place = uri.authority()?.as_str().rsplit('@').next()?.strip_prefix(uri.host()?)?;
+        let port = match place.strip_prefix(':') {
+            // What is no port must not become the usual one.
+            Some(port) => port.parse().ok()?,
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+        };
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        if host.is_empty() {
+            return None;
+        }
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Some(Self { tls, host, port, authority: uri.authority()?.clone(), path })
     }
@@ -57,6 +71,16 @@ impl Url {
         (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
     }
 
+    /// Scheme, host and port, as they were written.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority)
+    }
+
+    /// Does it name a user, maybe with a password?
+    pub fn names_a_user(&self) -> bool {
+        self.authority.as_str().contains('@')
+    }
+
     /// For the `Host` header.
     pub(super) fn authority(&self) -> &str {
         self.authority.as_str()
@@ -65,7 +89,7 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.path)
+        write!(f, "{}{}", self.origin(), self.path)
     }
 }
 
@@ -79,7 +103,11 @@ mod tests {
 
         assert_eq!((url.host.as_str(), url.port, url.tls, url.authority()), ("::1", 443, true, "[::1]"));
         assert_eq!(url.path, "/whep/a?b=c");
-        assert!(["", "/whep/a", "ftp://a/b", "localhost:8080/whep/a"].iter().all(|text| Url::parse(text).is_none()));
+        for text in
+            ["", "/whep/a", "ftp://a/b", "localhost:8080/whep/a", "http://a:99999/", "http://a:x/", "http://:80/"]
+        {
+            assert_eq!(Url::parse(text), None, "{text}");
+        }
     }
 
     #[test]
