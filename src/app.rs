@@ -16,6 +16,7 @@ use crate::control::auth::{Auth, Identity, Right};
 use crate::control::reports::Shelf;
 use crate::control::stream::StreamName;
 use crate::control::tokens::{Secret, SecretError, Token};
+use crate::control::webhooks::{Pace, Webhooks};
 use crate::control::{self, Control};
 use crate::http::{Server, Tls};
 use crate::media::{CloseReason, Notice};
@@ -25,9 +26,11 @@ use crate::net;
 mod files;
 pub mod links;
 mod memory;
+pub mod webhooks;
 
 use links::{Links, Listening};
 use memory::Memory;
+use webhooks::Senders;
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,7 @@ struct Ready {
     notices: mpsc::Receiver<Notice>,
     signals: Signals,
     memory: Memory,
+    senders: Senders,
 }
 
 /// Runs the server until SIGINT or SIGTERM.
@@ -87,11 +91,12 @@ struct Ready {
 pub fn serve(config: &Config) -> Result<Ended, AppError> {
     // Everything is started on the runtime, so that each floor may use it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::System)?;
-    let Ready { media, control, server, notices, signals, memory } = runtime.block_on(async { start(config) })?;
+    let Ready { media, control, server, notices, mut signals, memory, senders } =
+        runtime.block_on(async { start(config) })?;
 
     let (close, closed) = oneshot::channel();
     let pump = runtime.spawn(pump(notices, closed, Arc::clone(&control)));
-    let ended = runtime.block_on(run(server, &control, signals, memory))?;
+    let mut ended = runtime.block_on(run(server, &control, &mut signals, memory))?;
     if ended == Ended::Drained {
         media.stop();
         // With the workers gone, what is still in the queue are the last summaries.
@@ -99,8 +104,27 @@ pub fn serve(config: &Config) -> Result<Ended, AppError> {
         let _ = runtime.block_on(async { tokio::time::timeout(LAST_NOTICES, pump).await });
     }
     control.close_records();
+    if ended == Ended::Drained {
+        let told = async {
+            tokio::select! {
+                biased;
+                () = signals.next() => Ended::Forced,
+                () = senders.finish(LAST_WEBHOOKS) => Ended::Drained,
+            }
+        };
+        ended = runtime.block_on(told);
+    }
     runtime.shutdown_background();
     Ok(ended)
+}
+
+/// Sends a test event to every webhook, and says what became of each.
+/// # Errors
+/// `System` without a runtime or TLS.
+pub fn try_webhooks(config: &Config) -> Result<Vec<webhooks::Tried>, AppError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::System)?;
+    let tried = runtime.block_on(webhooks::try_all(&config.webhooks));
+    tried.map_err(|error| AppError::System(io::Error::other(error)))
 }
 
 /// Makes a token and the link to its page.
@@ -159,6 +183,9 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         Ok(shelf) => control.keep_reports(shelf),
         Err(error) => tracing::warn!(%error, "no reports will be kept"),
     }
+    let webhooks = Webhooks::new(config.webhooks.clone(), Pace::default(), &metrics.registry)?;
+    let senders = Senders::start(Arc::clone(&webhooks)).map_err(|error| AppError::System(io::Error::other(error)))?;
+    control.tell_webhooks(webhooks);
 
     let mut http = config.http.clone();
     http.limits.connections = files::allow(http.limits.connections);
@@ -184,7 +211,7 @@ fn start(config: &Config) -> Result<Ready, AppError> {
     // Whoever reads the welcome may already say goodbye.
     let signals = Signals::new().map_err(AppError::System)?;
     welcome(config, &at, &auth);
-    Ok(Ready { media, control, server, notices, signals, memory })
+    Ok(Ready { media, control, server, notices, signals, memory, senders })
 }
 
 /// Prints what a person needs to begin, with a token made for today.
@@ -200,7 +227,7 @@ fn welcome(config: &Config, at: &Listening<'_>, auth: &Auth) {
 }
 
 /// Serves until the first signal, then says goodbye to everybody; the second signal cuts that short.
-async fn run(server: Server, control: &Arc<Control>, mut signals: Signals, memory: Memory) -> Result<Ended, AppError> {
+async fn run(server: Server, control: &Arc<Control>, signals: &mut Signals, memory: Memory) -> Result<Ended, AppError> {
     let (freeze, frozen) = oneshot::channel();
     let remembering = tokio::spawn(memory.keep(Arc::clone(control), frozen));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -332,6 +359,8 @@ const DRAIN: Duration = Duration::from_secs(4);
 const LAST_NOTICES: Duration = Duration::from_millis(500);
 /// Until the last of them is on the wire.
 const GOODBYES: Duration = Duration::from_millis(150);
+/// For what webhooks have not been told yet.
+const LAST_WEBHOOKS: Duration = Duration::from_secs(2);
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(250);
 /// While draining.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tribune::app::webhooks::Tried;
 use tribune::app::{self, AppError, Ended};
 use tribune::config::duration::Span;
 use tribune::config::{self, Config, ConfigError};
@@ -38,6 +39,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Try the webhooks
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Watch a stream as many viewers at once, and measure what they get; any WHEP server will do
     #[command(after_help = load::EXAMPLES)]
     Load(load::Options),
@@ -56,6 +60,12 @@ enum ConfigCommand {
         /// The file; by default that of --config
         file: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum WebhookCommand {
+    /// Send each webhook of the configuration a test event, and say how it is answered
+    Test,
 }
 
 /// Settings that are wanted often; all others are in the configuration file.
@@ -184,6 +194,7 @@ fn run(mut cli: Cli) -> Result<ExitCode, Failure> {
             writeln!(io::stdout(), "the configuration is good")?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Webhook(WebhookCommand::Test) => test_webhooks(&cli.settings),
         // Not every viewer got what it came for: that is an answer, not a failure of ours.
         Command::Load(options) => Ok(if load::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Publish(options) => {
@@ -215,6 +226,31 @@ fn token(settings: &Settings, args: TokenArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Good when there are webhooks and each of them takes the event.
+fn test_webhooks(settings: &Settings) -> Result<ExitCode, Failure> {
+    let tried = app::try_webhooks(&settings.load()?)?;
+    let mut output = io::stdout();
+    for one in &tried {
+        let answer = match &one.result {
+            Ok(receipt) => format!("HTTP {}", receipt.status),
+            Err(error) => error.to_string(),
+        };
+        let word = if one.is_good() { "good" } else { "not good" };
+        writeln!(
+            output,
+            "webhook {} ({}): {word}, {answer} after {} ms",
+            one.number,
+            one.origin,
+            one.took.as_millis()
+        )?;
+    }
+    if tried.is_empty() {
+        writeln!(output, "the configuration has no [[webhooks]]")?;
+    }
+    let good = !tried.is_empty() && tried.iter().all(Tried::is_good);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Variables that are text; others cannot be meant for us.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -244,7 +280,7 @@ Examples:
 
 Every key of the configuration is also a variable: http.listen is TRIBUNE_HTTP_LISTEN.
 Tokens are signed with the secret in the state directory (state.dir): make them as the user that runs the server.
-Exit codes: 0 ended well, 64 wrong usage or configuration, 74 a port, file or certificate cannot be used, 130 forced.";
+Exit codes: 0 ended well, 1 something tried did not go well, 64 wrong usage or configuration, 74 a port, file or certificate cannot be used, 130 forced.";
 
 /// `EX_USAGE` of sysexits.
 const USAGE: u8 = 64;

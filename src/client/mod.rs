@@ -1,5 +1,6 @@
 //! A client of any WHIP or WHEP endpoint: POST an offer, DELETE the session. Follows redirects, reads `Link` and
-//! `Retry-After`, keeps its connections. The tools of the command line share it; it knows nothing of this server.
+//! `Retry-After`, keeps its connections. The tools of the command line share it; it knows nothing of this server. Beside
+//! it, [`Receiver`] is POSTed to and trusted with nothing.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,10 +20,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 mod link;
+mod post;
 mod tls;
 mod url;
 
 pub use link::IceServer;
+pub use post::{Receipt, Receiver};
 pub use url::Url;
 
 /// Why a request led to nothing.
@@ -214,7 +217,7 @@ impl Endpoint {
             let is_kept = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => self.connect(url).await?,
+                None => connect(url, &self.tls).await?,
             };
             if is_kept && connection.sender.ready().await.is_err() {
                 continue;
@@ -250,20 +253,21 @@ impl Endpoint {
         }
         request.body(Full::new(body.clone())).map_err(|error| AskError::NoAnswer(error.to_string()))
     }
+}
 
-    async fn connect(&self, url: &Url) -> Result<Connection, AskError> {
-        let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(no_answer)?;
-        let peer = stream.peer_addr().map_err(no_answer)?.ip();
-        let _ = stream.set_nodelay(true);
-        let sender = if url.tls {
-            let name = ServerName::try_from(url.host.clone()).map_err(|error| AskError::NoAnswer(error.to_string()))?;
-            let shaken = self.tls.connect(name, stream).await;
-            speak(shaken.map_err(|error| AskError::NoAnswer(format!("TLS: {error}")))?).await?
-        } else {
-            speak(stream).await?
-        };
-        Ok(Connection { sender, origin: url.clone(), peer })
-    }
+/// Opens a connection.
+async fn connect(url: &Url, tls: &TlsConnector) -> Result<Connection, AskError> {
+    let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(no_answer)?;
+    let peer = stream.peer_addr().map_err(no_answer)?.ip();
+    let _ = stream.set_nodelay(true);
+    let sender = if url.tls {
+        let name = ServerName::try_from(url.host.clone()).map_err(|error| AskError::NoAnswer(error.to_string()))?;
+        let shaken = tls.connect(name, stream).await;
+        speak(shaken.map_err(|error| AskError::NoAnswer(format!("TLS: {error}")))?).await?
+    } else {
+        speak(stream).await?
+    };
+    Ok(Connection { sender, origin: url.clone(), peer })
 }
 
 impl Reply {

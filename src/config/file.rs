@@ -29,6 +29,7 @@ pub(super) struct File {
     pub(super) log: Log,
     pub(super) tokens: Vec<TokenEntry>,
     pub(super) ice_servers: Vec<IceServerEntry>,
+    pub(super) webhooks: Vec<WebhookEntry>,
 }
 
 /// `[http]`
@@ -218,6 +219,38 @@ impl fmt::Debug for IceServerEntry {
     }
 }
 
+/// One of `[[webhooks]]`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WebhookEntry {
+    pub(super) url: String,
+    pub(super) secret: String,
+    pub(super) secret_file: String,
+    pub(super) events: Vec<String>,
+    pub(super) streams: Vec<String>,
+    pub(super) timeout: Span,
+}
+
+impl Default for WebhookEntry {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            secret: String::new(),
+            secret_file: String::new(),
+            events: ["stream", "alarm", "report"].map(str::to_owned).to_vec(),
+            streams: Vec::new(),
+            timeout: Span(std::time::Duration::from_secs(10)),
+        }
+    }
+}
+
+impl fmt::Debug for WebhookEntry {
+    /// Leaves out what may be secret, the URL among it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebhookEntry({:?} of {:?})", self.events, self.streams)
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self {
@@ -337,7 +370,7 @@ fn told(key: &str, error: &toml::de::Error) -> String {
     let wanted = message.split_once(", expected ");
     match wanted {
         Some((_, wanted))
-            if ["tokens", "ice_servers"].iter().any(|secret| key.starts_with(secret))
+            if ["tokens", "ice_servers", "webhooks"].iter().any(|secret| key.starts_with(secret))
                 && !message.starts_with("unknown field") =>
         {
             format!("not what it should be, expected {wanted}")

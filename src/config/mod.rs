@@ -13,12 +13,14 @@ use crate::control::auth::{Identity, Right};
 use crate::control::ice_servers::{Access, IceServer};
 use crate::control::stream::{Policies, Presenters, StreamName, StreamPolicy};
 use crate::control::tokens::{self, StaticToken};
+use crate::control::webhooks::Hook;
 use crate::media::gop::Bounds;
 use crate::{http, net};
 
 pub mod addresses;
 pub mod duration;
 mod file;
+mod webhooks;
 
 use duration::Span;
 use file::{File, IceServerEntry, SeatPolicy, StreamOverride, TlsMode, TokenEntry};
@@ -41,6 +43,8 @@ pub struct Config {
     pub policies: Arc<Policies>,
     /// Tokens that are not signed by us.
     pub tokens: Vec<StaticToken>,
+    /// Who is told what happens.
+    pub webhooks: Vec<Hook>,
     /// Where the secret is kept; `None`: see [`state_dir`].
     pub state_dir: Option<PathBuf>,
     /// How log lines look.
@@ -201,6 +205,7 @@ fn check(file: &File) -> Result<Config, ConfigError> {
             .enumerate()
             .map(|(n, entry)| static_token(n + 1, entry))
             .collect::<Result<_, _>>()?,
+        webhooks: webhooks::hooks(&file.webhooks)?,
         state_dir: path(&file.state.dir),
         log_format: file.log.format,
         log_level: file.log.level,

@@ -40,7 +40,7 @@ fn the_shipped_file_has_every_key_and_a_word_on_it() {
             None => assert!(SHIPPED.contains(&format!("[{key}.")) || SHIPPED.contains(&format!("[[{key}]]")), "{key}"),
         }
     }
-    for key in ["token = ", "token_sha256 = ", "stream = ", "right = ", "subject = "] {
+    for key in ["token = ", "token_sha256 = ", "stream = ", "right = ", "subject = ", "# url = ", "# secret_file = "] {
         assert!(SHIPPED.contains(key.trim_end_matches(" = ")), "{key}");
     }
 }
@@ -57,7 +57,7 @@ fn the_commented_examples_of_the_shipped_file_are_good() {
 
     let config = parse(&text.join("\n")).expect("good");
 
-    assert_eq!(config.tokens.len(), 1);
+    assert_eq!((config.tokens.len(), config.webhooks.len()), (1, 1));
     assert_eq!(config.policies.named.len(), 2);
     assert_eq!(config.policies.named[&name("talk")].presenters.rank("camera-2"), 1);
 }

@@ -1,6 +1,7 @@
 //! What is told to those who run the show, as it happens. Bounded: a reader that is too slow is told that it missed some.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -11,6 +12,7 @@ use super::links::Link;
 use super::records::{ShortId, Stage, role_word};
 use super::stream::StreamName;
 use super::wall;
+use super::webhooks::Webhooks;
 use crate::media::{CloseReason, Role, SessionId};
 
 /// What a piece of news is about.
@@ -138,27 +140,34 @@ pub struct Entry {
 
 /// Where news are told and read.
 #[derive(Debug)]
-pub(super) struct Journal(broadcast::Sender<Arc<Entry>>);
+pub(super) struct Journal {
+    readers: broadcast::Sender<Arc<Entry>>,
+    pub(super) webhooks: OnceLock<Arc<Webhooks>>,
+}
 
 impl Default for Journal {
     fn default() -> Self {
-        Self(broadcast::Sender::new(CAPACITY))
+        Self { readers: broadcast::Sender::new(CAPACITY), webhooks: OnceLock::new() }
     }
 }
 
 impl Journal {
-    /// Tells all readers.
+    /// Tells all readers and the webhooks. Never waits.
     pub(super) fn tell(&self, stream: Option<&StreamName>, news: &News<'_>) {
-        if self.0.receiver_count() == 0 {
+        let now = SystemTime::now();
+        if let Some(webhooks) = self.webhooks.get() {
+            webhooks.tell(stream, news, now);
+        }
+        if self.readers.receiver_count() == 0 {
             return;
         }
         let mut data = news.data();
-        data["at"] = wall::rfc3339(std::time::SystemTime::now()).into();
+        data["at"] = wall::rfc3339(now).into();
         if let Some(stream) = stream {
             data["stream"] = stream.as_str().into();
         }
         // Nobody may have left in the meantime.
-        let _ = self.0.send(Arc::new(Entry { topic: news.topic(), stream: stream.cloned(), data }));
+        let _ = self.readers.send(Arc::new(Entry { topic: news.topic(), stream: stream.cloned(), data }));
     }
 }
 
@@ -192,7 +201,7 @@ impl JournalReader {
 impl Control {
     /// Reads the news from now on, of all streams or of one.
     pub fn journal(&self, stream: Option<StreamName>) -> JournalReader {
-        JournalReader { entries: self.records.journal.0.subscribe(), stream }
+        JournalReader { entries: self.records.journal.readers.subscribe(), stream }
     }
 }
 

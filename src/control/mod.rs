@@ -24,6 +24,7 @@ pub mod timeline;
 pub mod tokens;
 mod tombstones;
 pub mod wall;
+pub mod webhooks;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -3,13 +3,16 @@
 import jsQR from 'jsqr';
 
 import { pause, until } from '../lib/case.mjs';
+import { Hooks } from '../lib/hooks.mjs';
 import { Server } from '../lib/server.mjs';
 import { checkAccess, watchManners } from './axe.mjs';
 import { launch, openPage } from './browser.mjs';
 import { stateOf, textOf, visible } from './pages.mjs';
 
 export default async function admin(test) {
-  const server = await Server.start(test, { environment: { TRIBUNE_STREAMS_GRACE: `${GRACE_S}s` } });
+  const hooks = await Hooks.start(test);
+  const environment = { TRIBUNE_STREAMS_GRACE: `${GRACE_S}s`, ...hooks.environment() };
+  const server = await Server.start(test, { environment });
   const browser = await launch(test);
   const page = await openPage(test, browser, `${server.url}/admin`, 'admin');
   await page.setViewport({ width: 1280, height: 800 });
@@ -32,6 +35,7 @@ export default async function admin(test) {
   await presenter.select('#quality', '360p30');
   await presenter.click('#go');
   await until(20_000, 'the presenter to be live', async () => await stateOf(presenter) === 'live');
+  await presenter.click('#mute'); // for the alarm, which takes 5 s
   const viewers = [];
   for (const name of ['viewer-1', 'viewer-2']) viewers.push(await openPage(test, browser, watch, name));
   await until(20_000, 'two viewers to be shown', async () => await figure(page, 'Viewers now') === '2');
@@ -47,6 +51,9 @@ export default async function admin(test) {
   await page.screenshot({ path: test.file('admin.png'), fullPage: true });
   await look(test, page);
 
+  await hooks.next('alarm.raised', 20_000);
+  await presenter.click('#mute');
+  await hooks.next('alarm.cleared', 20_000);
   await kick(test, page, viewers[1]);
   const left = await revoke(test, page, 'publish');
   test.check('the revoked link no longer presents', left, '');
@@ -55,6 +62,9 @@ export default async function admin(test) {
 
   await until((GRACE_S + 12) * 1000, 'the report to be listed', async () => (await page.$$('#reports tbody tr')).length === 1);
   await report(test, page, server);
+  const { data } = await hooks.next('report.ready', 5_000);
+  hooks.check(['stream.live', 'alarm.raised', 'alarm.cleared', 'stream.grace', 'stream.idle', 'report.ready']);
+  test.check('the webhook names the report that is shown', page.url().includes(data.id), `${data.id} at ${page.url()}`);
   const log = await page.$$eval('#log > div', (lines) => lines.map((line) => line.textContent)).catch(() => []);
   test.note(`${log.length} lines of log`);
   manners.check('the page');

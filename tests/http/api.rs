@@ -1,6 +1,7 @@
 //! `/api/v1`: every answer is what `openapi.json` says, and whoever may not ask is told so.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,10 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{ANN, EVE, House, ROOT, Reply, offer, within};
+use tribune::client::Url;
+use tribune::control::webhooks::{Hook, Kinds, Message, Outcome, Pace, Secret, Turn, Webhooks};
 use tribune::media::health::{AudioHealth, Health, VideoHealth};
 use tribune::media::layer::LayerInfo;
 use tribune::media::vitals::Vitals;
 use tribune::media::{CloseReason, Notice, SessionId, Step, Summary};
+use tribune::metrics::Metrics;
 use tribune::peer::srtp::Profile;
 use tribune::wire::sdp::{Codec, Feedback, Format, Kind};
 
@@ -35,9 +39,23 @@ fn connect(house: &House, location: &str) {
     house.control.notice(Notice::Connected { session: session(location), remote, profile: Profile::AesGcm });
 }
 
+/// A webhook that wants everything.
+fn hook() -> Hook {
+    let topics = ["stream", "alarm", "report", "session", "link"].map(str::to_owned);
+    Hook {
+        url: Url::parse("http://hooks.example/a-secret").expect("a URL"),
+        secret: Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret"),
+        kinds: Kinds::parse(&topics).expect("kinds"),
+        streams: Vec::new(),
+        timeout: Duration::from_secs(1),
+    }
+}
+
 /// A server with a presenter and a viewer, and what its answers are held against.
 struct Show {
     house: House,
+    /// They want everything, and nothing is ever sent.
+    webhooks: Arc<Webhooks>,
     document: Document,
     presenter: String,
     viewer: String,
@@ -46,6 +64,8 @@ struct Show {
 impl Show {
     async fn new() -> Self {
         let house = House::new();
+        let webhooks = Webhooks::new(vec![hook()], Pace::default(), &Metrics::new().registry).expect("new");
+        house.control.tell_webhooks(Arc::clone(&webhooks));
         let document = Document::new(&house.get("/api/v1/openapi.json").await.body);
         let presenter = house.post("/whip/live", Some(ANN), &offer("obs-32.2.2")).await;
         let presenter = presenter.header("location").expect("a Location").to_owned();
@@ -53,7 +73,7 @@ impl Show {
         let viewer = house.post("/whep/live", None, &offer("chromium-156-play")).await;
         let viewer = viewer.header("location").expect("a Location").to_owned();
         connect(&house, &viewer);
-        let show = Self { house, document, presenter, viewer };
+        let show = Self { house, webhooks, document, presenter, viewer };
         show.present();
         show
     }
@@ -188,6 +208,39 @@ impl Show {
         let (_, stream) = self.ask("GET", "/api/v1/streams/live", Some(ROOT), None).await;
         stream["report"].as_str().expect("a report").to_owned()
     }
+}
+
+#[tokio::test]
+async fn every_event_of_a_webhook_is_in_the_document_and_every_one_of_the_document_is_told() {
+    let mut show = Show::new().await;
+    let (presenter, grace) = (show.presenter.clone(), Duration::from_secs(61));
+    let mut ill = health();
+    ill.video.iter_mut().for_each(|video| video.backward = 3);
+
+    show.house.control.notice(Notice::Health { session: session(&presenter), health: Box::new(ill) });
+    show.house.ask("DELETE", &presenter, &[("Authorization", &format!("Bearer {ANN}"))], b"").await;
+    show.house.control.tick(Instant::now() + grace);
+    let wanted = r#"{"stream": "live", "right": "watch"}"#;
+    let (_, link) = show.ask("POST", "/api/v1/links", Some(ROOT), Some(wanted)).await;
+    show.ask("DELETE", &format!("/api/v1/links/{}", link["id"].as_str().expect("an id")), Some(ROOT), None).await;
+
+    let mut told = BTreeSet::new();
+    let mut messages = vec![Message::test()];
+    let line = &show.webhooks.lines()[0];
+    while let Turn::Send(message) = line.turn(Instant::now()) {
+        messages.push(message);
+        line.answered(Outcome::Taken, Instant::now());
+    }
+    for message in messages {
+        let text = String::from_utf8_lossy(&message.body).into_owned();
+        assert!(!text.contains(&session(&presenter).to_string()), "the whole id is a secret");
+        told.insert(show.document.check_webhook(&serde_json::from_str(&text).expect("JSON")));
+    }
+    assert_eq!(told, show.document.webhooks());
+    let (reply, server) = show.ask("GET", "/api/v1/server", Some(ROOT), None).await;
+    assert_eq!((&server["webhooks"][0]["state"], &server["webhooks"][0]["waiting"]), (&json!("well"), &json!(0)));
+    assert!(!String::from_utf8_lossy(&reply.body).contains("a-secret"), "the path may be one");
+    show.house.shut_down().await;
 }
 
 #[tokio::test]

@@ -15,3 +15,4 @@ mod patch;
 mod pitfalls;
 mod protocols;
 mod refusals;
+mod webhooks;

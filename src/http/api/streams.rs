@@ -8,6 +8,7 @@ use crate::control::alarms::Alarm;
 use crate::control::records::{Picture, PresenterStatus, Sound, Stage, StreamStatus};
 use crate::control::stream::StreamName;
 use crate::control::wall;
+use crate::control::webhooks::{Line, LineStatus};
 use crate::media::Role;
 use crate::media::layer::LayerInfo;
 
@@ -39,6 +40,22 @@ pub(super) fn server(app: &App) -> Value {
             "cpu_us_per_packet": load.price.map(|price| rounded(price * 1e6, 3)),
             "room_packets_per_second": load.room().map(|room| rounded(room, 0)),
         },
+        "webhooks": control.webhooks().iter().map(|line| webhook(line)).collect::<Vec<_>>(),
+    })
+}
+
+/// How a webhook is. Of its URL without the path, which may be a secret.
+fn webhook(line: &Line) -> Value {
+    let LineStatus { waiting, counts, trouble, stopped } = line.status();
+    json!({
+        "number": line.number,
+        "origin": line.hook.url.origin(),
+        "state": if stopped { "stopped" } else if trouble.is_some() { "failing" } else { "well" },
+        "trouble": trouble,
+        "waiting": waiting,
+        "sent": counts.sent,
+        "failed": counts.failed,
+        "dropped": counts.dropped,
     })
 }
 

@@ -60,6 +60,20 @@ impl Document {
         self.given.insert(what);
     }
 
+    /// The types of all events that webhooks are told.
+    pub fn webhooks(&self) -> BTreeSet<String> {
+        self.root["webhooks"].as_object().expect("webhooks").keys().cloned().collect()
+    }
+
+    /// Fails unless this event is as the document has it. Returns its type.
+    pub fn check_webhook(&self, event: &Value) -> String {
+        let name = event["type"].as_str().expect("a type");
+        let content = &self.root["webhooks"][name]["post"]["requestBody"]["content"]["application/json"];
+        assert!(content["schema"].is_object(), "{name} is not described: {event}");
+        self.hold(&content["schema"], event, name).unwrap_or_else(|wrong| panic!("{wrong}\n{event:#}"));
+        name.to_owned()
+    }
+
     fn hold(&self, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
         for (word, rule) in schema.as_object().ok_or_else(|| format!("{at}: no schema"))? {
             let good = match word.as_str() {
