@@ -252,6 +252,68 @@ mod tests {
         assert_eq!(Route::of(&path).ok(), Some(Route::EventStream(session, stream)));
     }
 
+    /// How the README writes a route's path.
+    fn written(route: &Route) -> &'static str {
+        match route {
+            Route::Home => "`/`",
+            Route::PublishPage => "`/publish/STREAM`",
+            Route::WatchPage => "`/watch/STREAM`",
+            Route::EmbedPage => "`/embed/STREAM`",
+            Route::AdminPage => "`/admin`",
+            Route::ReportPage => "`/admin/reports/ID`",
+            Route::Static(_) => "`/static/FILE`",
+            Route::Endpoint(Role::Presenter, _) => "`/whip/STREAM`, `/STREAM/whip`",
+            Route::Endpoint(Role::Viewer, _) => "`/whep/STREAM`, `/STREAM/whep`",
+            Route::EndpointByToken(Role::Presenter) => "`/api/whip`",
+            Route::EndpointByToken(Role::Viewer) => "`/api/whep`",
+            Route::Session(_) => "`/session/ID`",
+            Route::Layer(_) => "`/session/ID/layer`",
+            Route::Events(_) => "`/session/ID/events`",
+            Route::EventStream(..) => "`/session/ID/events/ID`",
+            Route::Timeline(_) => "`/session/ID/timeline`",
+            Route::Api(_) => "`/api/v1/…`",
+            Route::Metrics => "`/metrics`",
+            Route::Live => "`/livez`",
+            Route::Ready => "`/readyz`",
+        }
+    }
+
+    #[test]
+    fn every_route_is_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        let (_, paths) = readme.split_once("\n### Every path\n").expect("a section");
+        let (paths, _) = paths.split_once("\n## ").expect("another one");
+        let id = "0123456789abcdef0123456789abcdef";
+        let session = format!("/session/{id}");
+        let examples = [
+            "/",
+            "/publish/a",
+            "/watch/a",
+            "/embed/a",
+            "/admin",
+            "/admin/reports/a",
+            "/static/a.js",
+            "/whip/a",
+            "/whep/a",
+            "/api/whip",
+            "/api/whep",
+            "/api/v1/server",
+            "/metrics",
+            "/livez",
+            "/readyz",
+            &session,
+            &format!("{session}/layer"),
+            &format!("{session}/events"),
+            &format!("{session}/events/{id}"),
+            &format!("{session}/timeline"),
+        ];
+
+        for path in examples {
+            let route = Route::of(path).expect(path);
+            assert!(paths.contains(written(&route)), "{path}: no {} in the table", written(&route));
+        }
+    }
+
     #[test]
     fn a_path_that_names_nothing_is_not_found() {
         let paths = [

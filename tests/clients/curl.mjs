@@ -1,4 +1,5 @@
-// The curl transcript in the README, executed line by line: each line works as printed.
+// The curl transcripts in the README, executed line by line: each line works as printed. Every call of the API's
+// description must be among them.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -15,6 +16,7 @@ export default async function curl(test) {
   const server = await Server.start(test);
   const steps = transcript(fs.readFileSync(path.join(REPOSITORY, 'README.md'), 'utf8'));
   test.check('the README has a transcript', steps.length > 0, `${steps.length} commands`);
+  for (const call of calls()) test.check(`an example of ${call.name}`, steps.some(({ command }) => call.pattern.test(command)));
 
   // One shell, so that a variable set on one line is there on the next; a rare word parts the outputs.
   const parting = '=-=-= next =-=-=';
@@ -35,6 +37,18 @@ export default async function curl(test) {
   steps.forEach(({ command, printed }, index) => {
     const missing = firstMissing(printed, outputs[index] ?? '');
     test.check(`$ ${command}`, missing === undefined, missing === undefined ? printed[0] ?? 'nothing printed' : `not printed: ${missing}`);
+  });
+}
+
+/** Every method and path of the API's description, with what a curl command of it looks like. */
+function calls() {
+  const { paths } = JSON.parse(fs.readFileSync(path.join(REPOSITORY, 'src/http/api/openapi.json'), 'utf8'));
+  const all = Object.entries(paths).flatMap(([at, methods]) => Object.keys(methods).map((method) => [method.toUpperCase(), at]));
+  const options = { GET: '(?!.* (-X|-d|--data))', POST: '(?=.* (-d|--data))', DELETE: '(?=.* -X DELETE)' };
+  return all.map(([method, at]) => {
+    // A session's own path stands in one variable.
+    const written = at.replace('/session/{secret}', '\\$SESSION').replace(/\{\w+\}/g, '[^/ ?]+');
+    return { name: `${method} ${at}`, pattern: new RegExp(`^${options[method]}curl .*${PRINTED}${written}(\\?[^ "]*)?(["| ]|$)`) };
   });
 }
 

@@ -233,7 +233,76 @@ const MOST_LISTED: usize = 5_000;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
+
+    /// A call's path in the document. Whoever adds a call adds it to [`calls`], too.
+    fn template(call: &Call) -> &'static str {
+        match call {
+            Call::Document => "/api/v1/openapi.json",
+            Call::Server => "/api/v1/server",
+            Call::Streams => "/api/v1/streams",
+            Call::Stream(_) => "/api/v1/streams/{name}",
+            Call::Sessions => "/api/v1/sessions",
+            Call::Session(_) => "/api/v1/sessions/{id}",
+            Call::Timeline(_) => "/api/v1/sessions/{id}/timeline",
+            Call::Links => "/api/v1/links",
+            Call::Link(_) => "/api/v1/links/{id}",
+            Call::Reports => "/api/v1/reports",
+            Call::Report(_) => "/api/v1/reports/{id}",
+            Call::Events => "/api/v1/events",
+        }
+    }
+
+    /// One of each.
+    fn calls() -> [Call; 12] {
+        let (id, name) = ("0123456789abcdef", "talk".parse().expect("a name"));
+        let session: ShortId = id.parse().expect("an id");
+        [
+            Call::Document,
+            Call::Server,
+            Call::Streams,
+            Call::Stream(name),
+            Call::Sessions,
+            Call::Session(session),
+            Call::Timeline(session),
+            Call::Links,
+            Call::Link(id.to_owned()),
+            Call::Reports,
+            Call::Report(id.to_owned()),
+            Call::Events,
+        ]
+    }
+
+    #[test]
+    fn every_call_with_each_of_its_methods_is_described_and_nothing_else() {
+        let document: Value = serde_json::from_slice(include_bytes!("openapi.json")).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let of_the_api = paths.iter().filter(|(path, _)| path.starts_with("/api/v1/"));
+        let described: BTreeMap<&str, BTreeSet<String>> = of_the_api
+            .map(|(path, methods)| {
+                let methods = methods.as_object().expect("methods").keys();
+                (path.as_str(), methods.map(|method| method.to_uppercase()).collect())
+            })
+            .collect();
+
+        let answered: BTreeMap<&str, BTreeSet<String>> = calls()
+            .iter()
+            .map(|call| {
+                // HEAD is GET without a body, OPTIONS is for browsers: nobody needs a word about them.
+                let methods = call.allow().split(", ").filter(|method| !matches!(*method, "HEAD" | "OPTIONS"));
+                (template(call), methods.map(str::to_owned).collect())
+            })
+            .collect();
+
+        assert_eq!(answered, described);
+        for call in calls() {
+            let path = template(&call).replace("{name}", "talk").replace("{id}", "0123456789abcdef");
+            let segments: Vec<&str> = path.split('/').skip(3).collect();
+            assert_eq!(Call::of(&segments).ok(), Some(call), "{path}");
+        }
+    }
 
     fn query(text: &str) -> Result<Query, Problem> {
         let (parts, ()) = hyper::Request::builder().uri(text).body(()).expect("a request").into_parts();
