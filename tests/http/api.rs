@@ -95,7 +95,7 @@ impl Show {
         }
         control.notice(Notice::Layers { session: id, kind: Kind::Video, layers: vec![layer] });
         control.notice(Notice::Health { session: id, health: Box::new(health()) });
-        let vitals = std::sync::Arc::new(Vitals::default());
+        let vitals = Arc::new(Vitals::default());
         vitals.sent(100, 90_000, 2);
         vitals.reported(10, 3, Some(Duration::from_millis(30)));
         control.notice(Notice::Vitals { session: session(&self.viewer), vitals });
@@ -290,7 +290,7 @@ async fn a_report_counts_those_who_are_there_and_those_who_have_left() {
     let lasted = Summary { packets: 40, bytes: 50_000_000_000, lost: 4, resent: 1, ..Summary::default() };
     let reason = CloseReason::PeerClosed;
     let closed = |session: &str, summary| Notice::Closed { session: self::session(session), reason, summary };
-    let vitals = std::sync::Arc::new(Vitals::default());
+    let vitals = Arc::new(Vitals::default());
     show.house.control.notice(Notice::Vitals { session: session(&late), vitals: vitals.clone() });
     vitals.sent(30, 40_000, 1);
     show.report().await;
