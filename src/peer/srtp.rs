@@ -3,15 +3,16 @@
 //! One type for each thing that a session does, so that a viewer does not pay for keys that only a presenter needs.
 //! Nothing is remembered of a source before one of its packets is authentic, and no call allocates.
 
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 
+use self::gcm::Gcm;
 use self::window::Window;
 use crate::wire::rtp::Header;
 
+mod gcm;
 mod window;
 
 /// The protection profiles that we speak (RFC 5764 §4.1.2, RFC 7714 §14.2).
@@ -124,7 +125,7 @@ impl RtpSealer {
         match &self.0 {
             Cipher::Gcm(gcm) => {
                 let tag = gcm.seal(gcm.rtp_nonce(ssrc, index), header, payload)?;
-                buf.extend_from_slice(tag.as_ref());
+                buf.extend_from_slice(&tag);
             }
             Cipher::Cm(cm) => {
                 cm.apply(ssrc, index, payload)?;
@@ -228,7 +229,7 @@ impl RtcpSealer {
                 let gcm = Gcm::new(key, *salt)?;
                 let aad = rtcp_aad(header, trailer);
                 let tag = gcm.seal(gcm.rtcp_nonce(ssrc, self.index), &aad, body)?;
-                buf.extend_from_slice(tag.as_ref());
+                buf.extend_from_slice(&tag);
                 buf.extend_from_slice(&trailer);
             }
             Keys::Cm(cm) => {
@@ -364,48 +365,6 @@ impl Cm {
     fn verify(&self, signed: &[u8], tag: &[u8; HMAC_TAG_LEN]) -> Result<(), SrtpError> {
         let right = hmac::sign(&self.authentication, signed);
         verify_slices_are_equal(&right.as_ref()[..HMAC_TAG_LEN], tag).map_err(|_| SrtpError::Authentication)
-    }
-}
-
-/// A GCM session key with its salt.
-struct Gcm {
-    key: LessSafeKey,
-    salt: [u8; 12],
-}
-
-impl Gcm {
-    fn derive(master: &Master, key_label: u8, salt_label: u8) -> Result<Self, SrtpError> {
-        Self::new(&derive(master, key_label)?, derive(master, salt_label)?)
-    }
-
-    fn new(key: &[u8; KEY_LEN], salt: [u8; 12]) -> Result<Self, SrtpError> {
-        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, key).map_err(|_| SrtpError::Key)?);
-        Ok(Self { key, salt })
-    }
-
-    /// RFC 7714 §8.1: 2 zero bytes, SSRC, rollover counter, sequence number; XOR salt.
-    fn rtp_nonce(&self, ssrc: u32, index: u64) -> Nonce {
-        let mut nonce = self.salt;
-        let [_, _, index @ ..] = index.to_be_bytes();
-        xor(&mut nonce[2..6], &ssrc.to_be_bytes());
-        xor(&mut nonce[6..], &index);
-        Nonce::assume_unique_for_key(nonce)
-    }
-
-    /// RFC 7714 §9.1: 2 zero bytes, SSRC, 2 zero bytes, index; XOR salt.
-    fn rtcp_nonce(&self, ssrc: u32, index: u32) -> Nonce {
-        let mut nonce = self.salt;
-        xor(&mut nonce[2..6], &ssrc.to_be_bytes());
-        xor(&mut nonce[8..], &index.to_be_bytes());
-        Nonce::assume_unique_for_key(nonce)
-    }
-
-    fn seal(&self, nonce: Nonce, aad: &[u8], body: &mut [u8]) -> Result<Tag, SrtpError> {
-        self.key.seal_in_place_separate_tag(nonce, Aad::from(aad), body).map_err(|_| SrtpError::Authentication)
-    }
-
-    fn open(&self, nonce: Nonce, aad: &[u8], body_and_tag: &mut [u8]) -> Result<(), SrtpError> {
-        self.key.open_in_place(nonce, Aad::from(aad), body_and_tag).map(drop).map_err(|_| SrtpError::Authentication)
     }
 }
 
