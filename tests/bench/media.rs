@@ -72,14 +72,20 @@ impl Row {
 
     /// The figure should be at most this.
     fn at_most(self, most: f64) -> Self {
-        let bar = verdict(&format!("{most}"), self.value <= most);
-        Self { bar, ..self }
+        let holds = self.value <= most;
+        self.with_bar(&format!("{most}"), holds)
     }
 
     /// The ratio should be at most this.
     fn ratio_at_most(self, most: f64) -> Self {
-        let bar = verdict(&format!("{most} ×"), self.ratio.is_some_and(|ratio| ratio <= most));
-        Self { bar, ..self }
+        let holds = self.ratio.is_some_and(|ratio| ratio <= most);
+        self.with_bar(&format!("{most} ×"), holds)
+    }
+
+    fn with_bar(mut self, bar: &str, holds: bool) -> Self {
+        let separator = if self.bar.is_empty() { "" } else { "; " };
+        self.bar += &format!("{separator}≤ {bar}: {}", if holds { "yes" } else { "**no**" });
+        self
     }
 
     fn note(self, note: impl Into<String>) -> Self {
@@ -90,13 +96,9 @@ impl Row {
         let ratio = self.ratio.map_or(String::new(), |r| format!("{r:.2}"));
         let places = if self.value.abs() < 100.0 { 2 } else { 0 };
         let figure = format!("{:.places$} {}", self.value, self.unit);
-        println!("| {:<50} | {figure:>17} | {ratio:>5} | {:<16} | {} |", self.what, self.bar, self.note);
+        println!("| {} | {figure} | {ratio} | {} | {} |", self.what, self.bar, self.note);
         std::io::stdout().flush().unwrap();
     }
-}
-
-fn verdict(bar: &str, holds: bool) -> String {
-    format!("≤ {bar}: {}", if holds { "yes" } else { "**no**" })
 }
 
 fn main() {
@@ -112,9 +114,9 @@ fn main() {
     let wanted: Vec<&str> = PARTS.iter().copied().filter(|part| arguments.iter().any(|a| a == part)).collect();
     let parts = if wanted.is_empty() { PARTS.to_vec() } else { wanted };
 
-    println!("machine: {}\ncommit:  {}", ground::machine(), ground::commit());
-    println!("network: {}\n", if network::is_own() { "its own" } else { "the machine's; media is not discarded" });
-    println!("| {:<50} | {:>17} | ratio | {:<16} | note |\n|---|--:|--:|---|---|", "what", "figure", "bar");
+    let network = if network::is_own() { "" } else { " Over loopback only: a network of its own was not allowed." };
+    println!("{}, commit {}.{network}\n", ground::machine(), ground::commit());
+    println!("| what | figure | ratio | bar | note |\n|---|--:|--:|---|---|");
     for part in parts {
         run(part, is_quick);
     }
