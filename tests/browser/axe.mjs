@@ -24,12 +24,14 @@ export async function checkAccess(test, page, name) {
   await page.emulateMediaFeatures([]);
 }
 
-/** Remembers what a page asks of other hosts than `origins`, and what its policy forbids; `check` judges it. */
+/** Remembers what a page asks of other hosts than `origins`, what its policy forbids, and addresses with a token; `check` judges it. */
 export function watchManners(test, page, ...origins) {
-  const [foreign, forbidden, weights, waiting] = [new Set(), [], {}, []];
+  const [foreign, forbidden, told, weights, waiting] = [new Set(), [], new Set(), {}, []];
   page.on('request', (request) => {
-    const url = request.url();
-    if (/^https?:/.test(url) && !origins.includes(new URL(url).origin)) foreign.add(new URL(url).origin);
+    if (!/^https?:/.test(request.url())) return;
+    const { origin, pathname, search } = new URL(request.url());
+    if (!origins.includes(origin)) foreign.add(origin);
+    if (TOKEN.test(pathname + search)) told.add(pathname);
   });
   page.on('console', (message) => {
     if (/Content.Security.Policy/i.test(message.text())) forbidden.push(message.text());
@@ -43,6 +45,7 @@ export function watchManners(test, page, ...origins) {
     check(name) {
       test.check(`${name} asks no other host`, foreign.size === 0, [...foreign].join(' ') || undefined);
       test.check(`${name} does nothing that its policy forbids`, forbidden.length === 0, forbidden[0]);
+      test.check(`${name} asks for no address with a token in it`, told.size === 0, [...told].join(' ') || undefined);
     },
     /** Bytes of what was loaded whose path ends so. */
     async weight(ending = '') {
@@ -51,3 +54,6 @@ export function watchManners(test, page, ...origins) {
     },
   };
 }
+
+/** The claims of a token: the beginning of a JSON object in base64. */
+const TOKEN = /eyJ[\w-]{20}/;

@@ -1,9 +1,10 @@
-// What keeps a presenter off the air has its own sentence, and that says what to do.
+// What keeps a presenter off the air has its own sentence, and that says what to do. What others say of themselves is text.
 
 import { until } from '../lib/case.mjs';
 import { Server } from '../lib/server.mjs';
 import { launch, openPage } from './browser.mjs';
 import { stateOf, textOf, visible } from './pages.mjs';
+import { AGENTS, LONG_LOG, MANY, report, stage } from './stage.mjs';
 
 export default async function trouble(test) {
   const server = await Server.start(test, { environment: { TRIBUNE_STREAMS_WATCH: 'token' } });
@@ -18,12 +19,13 @@ export default async function trouble(test) {
   await insecure.close();
 
   const devices = await open('devices', address(token), () => {
-    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', window.trouble));
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('<b>it</b> says', window.trouble));
   });
   for (const [name, error, sentence] of [
     ['a forbidden camera', 'NotAllowedError', /does not let this page use.*address bar/s],
     ['no devices', 'NotFoundError', /No camera or microphone was found. Plug one in/],
     ['a busy camera', 'NotReadableError', /another program is using it/],
+    ['a word with markup, as text,', 'StrangeError', /cannot be used: <b>it<\/b> says/],
   ]) {
     await devices.evaluate((trouble) => { window.trouble = trouble; }, error);
     await devices.click('#go');
@@ -50,6 +52,24 @@ export default async function trouble(test) {
 
   await taken(test, server, open, address);
   await unknown(test, open);
+  await hostile(test, server, open);
+}
+
+/** Names, user agents and details that are scripts, as the server itself would never let some of them in. */
+async function hostile(test, server, open) {
+  const { streams: [first] } = MANY.streams;
+  const named = { streams: { streams: [{ ...first, name: AGENTS.hostile }] } };
+  for (const [where, answers, events, place] of [
+    ['/admin#x', MANY, LONG_LOG, '#shows'],
+    ['/admin/reports/r#x', { 'reports/r': report(2) }, [], '#report'],
+    ['/', named, [], '#streams'],
+  ]) {
+    const page = await open('hostile', await stage(test, server.url, answers, events) + where);
+    const shown = await until(10_000, 'what is hostile', async () => (await textOf(page, place)).includes(AGENTS.hostile.slice(0, 20))).catch(() => false);
+    const ran = await page.evaluate(() => document.title.includes('owned') || Boolean(document.querySelector('[onerror], main script, .log b')));
+    test.check(`text stays text at ${where}`, shown && !ran, shown ? `markup: ${ran}` : 'it is not shown');
+    await page.close();
+  }
 }
 
 /** Only streams with a section of their own exist. */

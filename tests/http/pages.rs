@@ -4,8 +4,11 @@ use crate::harness::{Dir, House, Reply};
 
 fn assert_secure(reply: &Reply, what: &str) {
     let policy = reply.header("content-security-policy").expect(what);
-    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors"), "{what}");
-    assert!(!policy.contains("unsafe"), "{what}");
+    let (own, ancestors) = policy.split_once("; frame-ancestors ").expect(what);
+    let strict = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                  media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'";
+    assert_eq!(own, strict, "{what}: nothing inline, nothing from elsewhere");
+    assert!(!ancestors.contains(';'), "{what}");
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{what}");
     assert_eq!(reply.header("referrer-policy"), Some("no-referrer"), "{what}");
     assert!(reply.header("permissions-policy").expect(what).contains("camera="), "{what}");
