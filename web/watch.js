@@ -39,6 +39,8 @@ function explain({ status, title, detail }) {
     case 406:
     case 422:
       return ["This browser cannot play the stream", sentence(detail || "It does not know the presenter’s codec. Another one may")];
+    case 410:
+      return ["You were taken off this stream", "Whoever runs it has ended your session. Ask them, then load the page again."];
     case 429:
     case 503:
       return ["The server is full", "Trying again shortly."];

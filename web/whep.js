@@ -18,6 +18,8 @@ const RETURN_MS = 4000;
 const SPREAD_MS = 1000;
 /** How long to wait after a refusal that is not likely to pass, in seconds. */
 const REFUSED_S = 20;
+/** Ended because somebody wanted it so: not to be made again. */
+const WANTED = /:session-kicked$/;
 /** The events that a viewer acts on. */
 const EVENTS = ["active", "inactive", "reconnect"];
 
@@ -259,13 +261,27 @@ export class Viewer {
 
   /** Asks for a session; once more with the same offer if that got no answer. */
   #try() {
-    const next = (this.#next ??= new Reception(this.#endpoint, this.token));
+    const next = (this.#next ??= this.#receive());
     next.asked = true;
     next.startedAt = performance.now();
     next.call.open({ offer: (sdp) => opus(sdp, { stereo: 1 }) }).then(
       () => next.listen((kind) => this.#told(next, kind)).catch(() => {}),
       (problem) => this.#next === next && this.#failed(problem),
     );
+  }
+
+  #receive() {
+    const reception = new Reception(this.#endpoint, this.token);
+    reception.call.over.then((why) => this.#over(reception, why));
+    return reception;
+  }
+
+  /** Ended by the server: because it stops, or because somebody wants it so? */
+  async #over({ call }, why) {
+    if (why === "closed") await call.ask();
+    if (!this.#timer || !WANTED.test(call.why?.type)) return;
+    this.stop();
+    this.#report("error", new Problem({ ...call.why, status: 410 }));
   }
 
   #told(session, kind) {

@@ -77,6 +77,8 @@ export class Call {
    * null while it has not.
    */
   ended = null;
+  /** The server's Problem, when it knows the session no more and was asked why. */
+  why = null;
   /** Nobody is there to be asked about it: the server is gone, or the way to it. */
   away = false;
 
@@ -199,7 +201,10 @@ export class Call {
       () => new Problem({ title: "The server does not answer" }),
     );
     this.#asking = false;
-    if (isGone(problem)) this.#end("gone");
+    if (isGone(problem)) {
+      this.why = problem;
+      this.#end("gone");
+    }
     // A proxy that stands before a server speaks for it while it is away.
     this.away = problem !== null && [0, 502, 503, 504].includes(problem.status);
     const pause = this.away ? delay(this.#asked) : Math.min(SILENCE_MS * 2 ** (this.#asked + 1), ASK_SELDOM_MS);

@@ -286,9 +286,9 @@ impl Control {
         self.directory.session(id).or_else(|| self.counters.view(id, Instant::now()))
     }
 
-    /// Has the same identity taken this session's place, a short while ago?
-    pub fn is_taken_over(&self, id: SessionId) -> bool {
-        self.directory.inscription(id) == Some(CloseReason::TakenOver)
+    /// Why a session ended a short while ago, if somebody wanted it so: its client is not to come back by itself.
+    pub fn wanted_end(&self, id: SessionId) -> Option<CloseReason> {
+        self.directory.inscription(id)
     }
 
     /// Ends a session. `false` when it never was or is long gone; `true` also for one that ended within the last
@@ -301,6 +301,9 @@ impl Control {
         match self.directory.close(id, now) {
             Closing::Now(departed) => {
                 self.ended(id, &departed, reason);
+                if reason == CloseReason::Kicked {
+                    self.directory.inscribe(id, reason);
+                }
                 self.media.close(id, reason);
                 true
             }

@@ -38,6 +38,9 @@ pub(super) enum Problem {
     /// Ended, because the same identity presents in another one.
     #[error("this session has ended: its presenter has made another one")]
     TakenOver,
+    /// Ended, because whoever runs the server wanted it so.
+    #[error("this session has ended: whoever runs this server has ended it")]
+    Kicked,
     /// Unknown, or expired.
     #[error("there is no such link; it may have expired")]
     NoLink,
@@ -186,6 +189,7 @@ impl Problem {
             Self::NoStream => (StatusCode::NOT_FOUND, "no-such-stream", "No such stream"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no-such-session", "No such session"),
             Self::TakenOver => (StatusCode::NOT_FOUND, "session-taken-over", "The session was taken over"),
+            Self::Kicked => (StatusCode::NOT_FOUND, "session-kicked", "The session was ended"),
             Self::NoLink => (StatusCode::NOT_FOUND, "no-such-link", "No such link"),
             Self::NoReport => (StatusCode::NOT_FOUND, "no-such-report", "No such report"),
             Self::Link(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no-such-link-possible", "Not a possible link"),
@@ -236,6 +240,7 @@ impl Problem {
             | Self::NoStream
             | Self::NoSession
             | Self::TakenOver
+            | Self::Kicked
             | Self::NoLink
             | Self::NoReport
             | Self::Link(_)
@@ -350,6 +355,7 @@ mod tests {
             (Problem::of_open(OpenError::UnknownStream), 404),
             (Problem::NoSession, 404),
             (Problem::TakenOver, 404),
+            (Problem::Kicked, 404),
             (Problem::NoLink, 404),
             (Problem::NoReport, 404),
             (Problem::Link("x".into()), 422),

@@ -22,10 +22,14 @@ use super::{conditions, counter};
 
 /// GET and HEAD: is it still there? A client whose media has stopped finds out here what has become of its session.
 /// # Errors
-/// `Denied`, `TakenOver`, `NoSession`.
+/// `Denied`, `TakenOver`, `Kicked`, `NoSession`.
 pub(super) fn get(app: &App, id: SessionId, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
     authorise(app, id, headers)?;
-    let gone = || if app.control.is_taken_over(id) { Problem::TakenOver } else { Problem::NoSession };
+    let gone = || match app.control.wanted_end(id) {
+        Some(CloseReason::TakenOver) => Problem::TakenOver,
+        Some(CloseReason::Kicked) => Problem::Kicked,
+        _ => Problem::NoSession,
+    };
     let view = app.control.session(id).ok_or_else(gone)?;
     let mut response = empty();
     if let Ok(etag) = HeaderValue::from_str(&view.etag) {

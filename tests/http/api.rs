@@ -346,7 +346,9 @@ async fn whoever_is_kicked_is_gone_and_its_end_is_told() {
 
     assert_eq!(show.ask("DELETE", &path, Some(ROOT), None).await.0.status, 200);
 
-    show.house.get(&secret).await.assert_problem(404, "its own URL");
+    let told = show.house.get(&secret).await;
+    told.assert_problem(404, "its own URL");
+    assert!(String::from_utf8_lossy(&told.body).contains(":session-kicked"), "its client learns not to come back");
     let (_, over) = show.ask("GET", &path, Some(ROOT), None).await;
     assert_eq!((&over["state"], &over["reason"]), (&json!("ended"), &json!("kicked")));
     assert_eq!(show.ask("DELETE", &path, Some(ROOT), None).await.0.status, 200, "a repeated DELETE succeeds");
