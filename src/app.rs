@@ -188,6 +188,7 @@ fn start(config: &Config) -> Result<Ready, AppError> {
     control.tell_webhooks(webhooks);
 
     let mut http = config.http.clone();
+    http.address = links::elsewhere(http.listen, &candidates);
     http.limits.connections = files::allow(http.limits.connections);
     if let Some(Tls::SelfSigned { names }) = &mut http.tls {
         *names = links::certificate_names(config, &candidates, hostname());
@@ -204,6 +205,7 @@ fn start(config: &Config) -> Result<Ready, AppError> {
         http: server.local_addr(),
         media: SocketAddr::new(listen.ip(), media.port()),
         candidates: &candidates,
+        program: &program(),
     };
     let memory = Memory::new(&state_dir(config), at.http.port());
     let (presented, age) = memory.recall(SystemTime::now());
@@ -220,7 +222,11 @@ fn welcome(config: &Config, at: &Listening<'_>, auth: &Auth) {
     let subject = config::subject(Right::Publish, Some(&stream));
     let identity = Identity { subject, stream: Some(stream.clone()), right: Right::Publish };
     let token = auth.sign(&identity, FIRST_TOKEN);
-    let text = Links::new(config, at.http, at.candidates).welcome(at, &stream, &token);
+    let links = Links::new(config, at.http, at.candidates);
+    let mut text = links.welcome(at, &stream, &token);
+    if io::stdout().is_terminal() {
+        text += &links.code(&stream);
+    }
     // Standard output may be closed; that is no reason not to serve.
     let _ = writeln!(io::stdout().lock(), "{text}");
     tracing::info!(http = %at.http, media = %at.media, candidates = ?at.candidates, "serving");
@@ -339,6 +345,12 @@ fn candidates(config: &Config, port: u16) -> Vec<SocketAddr> {
         }
     };
     addresses::candidates(config.media.listen, port, &config.public_addresses, &interfaces)
+}
+
+/// What the program was started as, for commands to be typed.
+fn program() -> String {
+    let named = std::env::args().next().filter(|name| !name.is_empty() && !name.contains(char::is_whitespace));
+    named.unwrap_or_else(|| "tribune".to_owned())
 }
 
 /// This machine's name, when it can be part of a URL.

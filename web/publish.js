@@ -8,6 +8,7 @@ import * as devices from "./devices.js";
 import { arriving, findings, sending } from "./onair.js";
 import * as rehearsal from "./rehearsal.js";
 import { claims, explain, notice, say } from "./say.js";
+import { share } from "./share.js";
 import { audible, decibels } from "./sound.js";
 import { keep, stream, token } from "./token.js";
 import { codecs, Presenter } from "./whip.js";
@@ -87,6 +88,7 @@ function checkSound(level) {
 
 /** Asks whether the server would take us, so that a bad link shows now and not when everybody waits. */
 async function checkServer() {
+  share(stream, pass);
   if (!pass) return check("server", "bad", "Presenting needs a token.");
   const address = `/whip/${encodeURIComponent(stream)}`;
   const response = await fetch(address, { headers: bearer(pass) }).catch(() => null);
@@ -412,11 +414,7 @@ setInterval(askServer, ASK_MS);
 
 document.title = `Present ${stream} · tribune`;
 $("name").textContent = stream;
-$("watch-link").append(location.origin, document.createElement("wbr"), `/watch/${stream}`);
-$("embed-link").textContent = `${location.origin}/embed/${stream}`;
-$("embed-code").textContent =
-  `<script type="module" src="${location.origin}/static/player.js"></script>\n` +
-  `<tribune-player src="${location.origin}/embed/${stream}"></tribune-player>`;
+share(stream, "");
 $("screen-choice").hidden = !devices.canShareScreen();
 $("rehearse").hidden = !rehearsal.possible();
 for (const mime of codecs()) $("codec").append(new Option(mime.split("/")[1], mime));

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::control::auth::Right;
 use crate::control::stream::StreamName;
 use crate::control::tokens::Token;
-use crate::http::Tls;
+use crate::http::{Tls, qr};
 
 /// Where the server's pages are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +26,10 @@ impl Links {
         let scheme = if config.http.tls.is_some() { "https" } else { "http" };
         let url = |host: String| format!("{scheme}://{host}:{}", http.port());
         let ip = http.ip().to_canonical();
-        let other = candidates.iter().map(SocketAddr::ip).find(|ip| !ip.is_loopback());
-
         let (here, elsewhere) = if let Some(public) = &config.http.public_url {
             (public.clone(), Some(public.clone()))
         } else if ip.is_unspecified() {
-            (url("localhost".to_owned()), other.map(|ip| url(host(ip))))
+            (url("localhost".to_owned()), elsewhere(http, candidates).map(|ip| url(host(ip))))
         } else {
             (url(host(ip)), (!ip.is_loopback()).then(|| url(host(ip))))
         };
@@ -84,9 +82,18 @@ impl Links {
         let candidates: Vec<String> = at.candidates.iter().map(ToString::to_string).collect();
         line("Media goes to", &candidates.join(", "));
         line("", "(wrong for your viewers? Set media.public_addresses)");
-        line("More tokens", "tribune token --stream talk --publish --for 2h");
+        line("Run the show", &format!("{} token --admin", at.program));
+        line("", "(prints the link of the page that shows who is there, makes links, keeps reports)");
+        line("More tokens", &format!("{} token --stream talk --publish --for 2h", at.program));
         line("", "(the token above is for 12 hours; anybody who has it can present)");
         text
+    }
+
+    /// The viewers' link as a QR code for a terminal, for a telephone to join; nothing when none could.
+    pub fn code(&self, stream: &StreamName) -> String {
+        let link = self.elsewhere.as_ref().map(|base| format!("{base}/watch/{stream}"));
+        let code = link.as_deref().and_then(qr::blocks);
+        code.map(|code| format!("\n  Watch on a telephone\n\n{code}")).unwrap_or_default()
     }
 
     /// Where a presenter's browser gives its camera: this machine, or https.
@@ -115,6 +122,14 @@ pub struct Listening<'a> {
     pub media: SocketAddr,
     /// What answers say about it.
     pub candidates: &'a [SocketAddr],
+    /// What the program was started as.
+    pub program: &'a str,
+}
+
+/// Where other machines reach a server that listens on `http` and is reached at `candidates`, if it listens everywhere.
+pub fn elsewhere(http: SocketAddr, candidates: &[SocketAddr]) -> Option<IpAddr> {
+    let other = candidates.iter().map(SocketAddr::ip).find(|ip| !ip.is_loopback());
+    other.filter(|_| http.ip().to_canonical().is_unspecified())
 }
 
 /// Names for a certificate of our own making: this machine, by every name that somebody could type.
@@ -235,7 +250,8 @@ mod tests {
         let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080));
         let token = token();
 
-        let text = links.welcome(&Listening { http: any, media: any, candidates: &candidates }, &live(), &token);
+        let at = Listening { http: any, media: any, candidates: &candidates, program: "./t" };
+        let text = links.welcome(&at, &live(), &token);
 
         for part in [
             "Service           WHIP",
@@ -244,7 +260,8 @@ mod tests {
             &format!("http://localhost:8080/publish/live#{}", token.reveal()),
             "http://192.168.1.5:8080/watch/live",
             "192.168.1.5:8080",
-            "tribune token --stream talk",
+            "./t token --stream talk",
+            "./t token --admin",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
@@ -256,9 +273,19 @@ mod tests {
         let links = links(&config(None, None), "192.168.1.5:8080");
         let any = SocketAddr::from(([192, 168, 1, 5], 8080));
 
-        let text = links.welcome(&Listening { http: any, media: any, candidates: &[any] }, &live(), &token());
+        let at = Listening { http: any, media: any, candidates: &[any], program: "tribune" };
+        let text = links.welcome(&at, &live(), &token());
 
         assert!(text.contains("--tls self-signed"), "{text}");
+    }
+
+    #[test]
+    fn a_telephone_gets_a_code_where_it_can_come() {
+        let shown = links(&config(None, None), "[::]:8080").code(&live());
+        let lines = qr::blocks("http://192.168.1.5:8080/watch/live").expect("short enough");
+
+        assert!(shown.ends_with(&lines), "{shown}");
+        assert_eq!(links(&config(None, None), "127.0.0.1:8080").code(&live()), "");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod ops;
 mod pages;
 mod places;
 mod problem;
+pub mod qr;
 mod route;
 mod server;
 mod service;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub web_dir: Option<PathBuf>,
     /// The URL that people use, when it is known. With `https` browsers are told to insist on it (RFC 6797).
     pub public_url: Option<String>,
+    /// Where other machines reach this one, for links that are made on it by a name that is good nowhere else.
+    pub address: Option<IpAddr>,
     /// Many people come from these addresses, so the limit per address is not for them. By default the loopback
     /// addresses: that is where a tunnel or a proxy on this machine comes from.
     pub trusted_proxies: Vec<IpAddr>,
@@ -73,6 +76,7 @@ impl Settings {
             tls: None,
             web_dir: None,
             public_url: None,
+            address: None,
             trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             ice_servers: Vec::new(),
             redirect_to: Vec::new(),

@@ -92,6 +92,7 @@ impl Server {
                 trusted_proxies: settings.trusted_proxies,
                 strict_https: settings.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
                 public_url: settings.public_url,
+                address: settings.address,
             },
         };
         Ok(Self { listener, local_addr, places, shared: Arc::new(shared) })

@@ -53,6 +53,7 @@ pub(super) struct App {
     /// We speak TLS ourselves.
     pub(super) secure: bool,
     pub(super) public_url: Option<String>,
+    pub(super) address: Option<IpAddr>,
     pub(super) trusted_proxies: Vec<IpAddr>,
     /// People reach us by https, with a certificate that their browsers trust.
     pub(super) strict_https: bool,

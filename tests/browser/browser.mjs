@@ -14,10 +14,11 @@ const PROBE = fs.readFileSync(path.join(HERE, 'probe.js'), 'utf8');
 
 /**
  * A headless browser that ends with the case. `kind`: `chromium` or `firefox`; `loopback`: Chromium may send media from
- * 127.0.0.1; `flags`: more of the browser's, which win over those that are always there; `preferences`: more of Firefox's.
+ * 127.0.0.1; `flags`: more of the browser's, which win over those that are always there; `preferences`: more of Firefox's;
+ * `executable`: what starts Chromium.
  */
-export async function launch(test, kind = 'chromium', { loopback = true, flags = [], preferences = {} } = {}) {
-  const browser = await LAUNCHERS[kind]({ loopback, flags, preferences });
+export async function launch(test, kind = 'chromium', { loopback = true, flags = [], preferences = {}, executable } = {}) {
+  const browser = await LAUNCHERS[kind]({ loopback, flags, preferences, executable });
   test.atEnd(() => browser.close());
   test.note(`${await browser.version()}`);
   return browser;
@@ -84,8 +85,8 @@ export async function hangUp(test, name, page) {
 }
 
 const LAUNCHERS = {
-  chromium: ({ loopback, flags }) => puppeteer.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  chromium: ({ loopback, flags, executable }) => puppeteer.launch({
+    executablePath: executable ?? process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     pipe: true, // it ends with the process that reads the other end
     args: [

@@ -161,6 +161,8 @@ async fn every_answer_is_in_the_document_and_every_one_of_the_document_is_given(
     show.ask("GET", "/api/v1/streams", Some(ROOT), None).await;
     show.ask("GET", "/api/v1/streams/live", Some(ANN), None).await;
     show.ask("GET", "/api/v1/streams/a.b", Some(ROOT), None).await;
+    show.ask("GET", "/api/v1/streams/live/share", Some(ANN), None).await;
+    show.ask("GET", "/api/v1/streams/a.b/share", Some(ROOT), None).await;
     show.ask("GET", "/api/v1/sessions", Some(ROOT), None).await;
     show.ask("GET", "/api/v1/sessions?limit=0", Some(ROOT), None).await;
     show.ask("GET", &format!("/api/v1/sessions/{presenter}"), Some(ROOT), None).await;

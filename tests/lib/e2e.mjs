@@ -28,6 +28,7 @@ const CASES = {
   embed: { module: '../browser/embed.mjs', seconds: 120, needs: ['chromium'] },
   restart: { module: '../browser/restart.mjs', seconds: 75, needs: ['chromium', 'ffmpeg'] },
   admin: { module: '../browser/admin.mjs', seconds: 90, needs: ['chromium'] },
+  'first-steps': { module: '../browser/first-steps.mjs', seconds: 180, needs: ['chromium', 'netns'] },
   'shots-admin': { module: '../browser/shots-admin.mjs', seconds: 280, needs: ['chromium'], onlyByName: true },
   'counter-offer': { module: '../browser/counter-offer.mjs', seconds: 60, needs: ['chromium'] },
   events: { module: '../browser/events.mjs', seconds: 120, needs: ['chromium'] },

@@ -1,5 +1,6 @@
 //! `/api/v1/links`: tokens for people, each a link and a QR code, to be revoked by name.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use hyper::body::Incoming;
@@ -17,8 +18,9 @@ use crate::control::wall;
 
 use super::super::body::{self, Body};
 use super::super::problem::Problem;
+use super::super::qr;
 use super::super::service::{App, empty};
-use super::{JSON, qr};
+use super::JSON;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -58,7 +60,8 @@ pub(super) async fn make(app: &App, parts: &Parts, body: Incoming) -> Result<Res
     app.control.tell_link(&link);
 
     let page = if identity.right == Right::Publish { "publish" } else { "watch" };
-    let url = format!("{}/{page}/{stream}#{}", base(app, parts), token.reveal());
+    let base = base(app, parts, identity.right);
+    let url = format!("{base}/{page}/{stream}#{}", token.reveal());
     let mut shown = show(&link);
     (shown["token"], shown["qr_svg"]) = (token.reveal().into(), qr::svg(&url).into());
     shown["url"] = url.into();
@@ -123,12 +126,44 @@ fn show(link: &Link) -> Value {
     })
 }
 
-/// Scheme and host that the link begins with: where the server is known to be, else where it was asked.
-fn base(app: &App, parts: &Parts) -> String {
+/// Where viewers find a stream, and a QR code of that: for whoever presents there.
+/// # Errors
+/// `NoStream` when there can be no such stream.
+pub(super) fn share(app: &App, parts: &Parts, stream: &StreamName) -> Result<Response<Body>, Problem> {
+    if !app.control.can_be(stream) {
+        return Err(Problem::NoStream);
+    }
+    let base = base(app, parts, Right::Watch);
+    let [watch, embed] = ["watch", "embed"].map(|page| format!("{base}/{page}/{stream}"));
+    let open = app.control.status(stream).open;
+    super::json(&json!({ "open": open, "qr_svg": qr::svg(&watch), "watch_url": watch, "embed_url": embed }))
+}
+
+/// Scheme and host that a link begins with: where the server is known to be, else where it was asked; by a name that is
+/// good on this machine only (`localhost`), where other machines reach it. But a presenter's browser gives its camera to
+/// `localhost` or to https, so without TLS its link stays here.
+fn base(app: &App, parts: &Parts, right: Right) -> String {
+    if let Some(url) = &app.public_url {
+        return url.clone();
+    }
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or(parts.uri.authority().map(Authority::as_str)).unwrap_or("localhost");
     let scheme = if app.secure { "https" } else { "http" };
-    app.public_url.clone().unwrap_or_else(|| format!("{scheme}://{host}"))
+    let is_far = right == Right::Watch || app.secure;
+    let elsewhere = app.address.filter(|_| is_far).and_then(|address| elsewhere(host, address));
+    format!("{scheme}://{}", elsewhere.as_deref().unwrap_or(host))
+}
+
+/// The same port at another address, if the host is this machine's name for itself.
+fn elsewhere(host: &str, address: IpAddr) -> Option<String> {
+    let authority: Authority = host.parse().ok()?;
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let here = name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback());
+    let port = authority.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    here.then(|| match address {
+        IpAddr::V4(v4) => format!("{v4}{port}"),
+        IpAddr::V6(v6) => format!("[{v6}]{port}"),
+    })
 }
 
 fn problem(error: LinkError) -> Problem {
@@ -166,6 +201,26 @@ mod tests {
         let body = br#"{"stream": "talk", "right": "watch", "expires_in": 60, "subject": "Ann"}"#;
         let (who, lifetime) = wanted(body).expect("a wish");
         assert_eq!((who.subject.as_str(), who.right, lifetime.as_secs()), ("Ann", Right::Watch, 60));
+    }
+
+    #[test]
+    fn a_name_that_is_good_here_only_is_replaced() {
+        let lan = IpAddr::from([192, 168, 1, 5]);
+        let cases = [
+            ("localhost:8080", Some("192.168.1.5:8080")),
+            ("127.0.0.1:9", Some("192.168.1.5:9")),
+            ("[::1]:8080", Some("192.168.1.5:8080")),
+            ("localhost", Some("192.168.1.5")),
+            ("live.example.org", None),
+            ("192.168.1.6:8080", None),
+            ("local host", None),
+        ];
+
+        for (host, wanted) in cases {
+            assert_eq!(elsewhere(host, lan).as_deref(), wanted, "{host}");
+        }
+        let v6 = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 2]);
+        assert_eq!(elsewhere("localhost:8080", v6).as_deref(), Some("[fd00::2]:8080"));
     }
 
     #[test]

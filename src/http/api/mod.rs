@@ -21,7 +21,6 @@ use super::service::{App, empty};
 
 mod events;
 mod links;
-mod qr;
 mod reports;
 mod sessions;
 mod streams;
@@ -39,6 +38,8 @@ pub(super) enum Call {
     Streams,
     /// `/streams/{name}`
     Stream(StreamName),
+    /// `/streams/{name}/share`
+    Share(StreamName),
     /// `/sessions`
     Sessions,
     /// `/sessions/{id}`
@@ -68,6 +69,7 @@ impl Call {
             ["server"] => Ok(Self::Server),
             ["streams"] => Ok(Self::Streams),
             ["streams", name] => name.parse().map(Self::Stream).map_err(|_| Problem::BadStreamName),
+            ["streams", name, "share"] => name.parse().map(Self::Share).map_err(|_| Problem::BadStreamName),
             ["sessions"] => Ok(Self::Sessions),
             ["sessions", id] => session(id).map(Self::Session),
             ["sessions", id, "timeline"] => session(id).map(Self::Timeline),
@@ -90,6 +92,7 @@ impl Call {
             | Self::Server
             | Self::Streams
             | Self::Stream(_)
+            | Self::Share(_)
             | Self::Sessions
             | Self::Timeline(_)
             | Self::Reports
@@ -114,6 +117,10 @@ pub(super) async fn answer(
         Call::Document => Ok(document()),
         Call::Streams => streams::list(app, headers),
         Call::Stream(name) => streams::one(app, headers, &name),
+        Call::Share(name) => {
+            presenter(app, headers, &name)?;
+            links::share(app, parts, &name)
+        }
         Call::Events => events::open(app, parts, client),
         Call::Server
         | Call::Sessions
@@ -143,7 +150,7 @@ async fn for_admins(app: &App, call: Call, parts: &Parts, body: Incoming) -> Res
         Call::Link(id) => links::revoke(app, &id),
         Call::Reports => reports::list(app, &query),
         Call::Report(id) => reports::one(app, &id),
-        Call::Document | Call::Streams | Call::Stream(_) | Call::Events => Err(Problem::NoResource),
+        Call::Document | Call::Streams | Call::Stream(_) | Call::Share(_) | Call::Events => Err(Problem::NoResource),
     }
 }
 
@@ -244,6 +251,7 @@ mod tests {
             Call::Server => "/api/v1/server",
             Call::Streams => "/api/v1/streams",
             Call::Stream(_) => "/api/v1/streams/{name}",
+            Call::Share(_) => "/api/v1/streams/{name}/share",
             Call::Sessions => "/api/v1/sessions",
             Call::Session(_) => "/api/v1/sessions/{id}",
             Call::Timeline(_) => "/api/v1/sessions/{id}/timeline",
@@ -256,14 +264,15 @@ mod tests {
     }
 
     /// One of each.
-    fn calls() -> [Call; 12] {
-        let (id, name) = ("0123456789abcdef", "talk".parse().expect("a name"));
+    fn calls() -> [Call; 13] {
+        let (id, name): (_, StreamName) = ("0123456789abcdef", "talk".parse().expect("a name"));
         let session: ShortId = id.parse().expect("an id");
         [
             Call::Document,
             Call::Server,
             Call::Streams,
-            Call::Stream(name),
+            Call::Stream(name.clone()),
+            Call::Share(name),
             Call::Sessions,
             Call::Session(session),
             Call::Timeline(session),

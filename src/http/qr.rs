@@ -1,4 +1,4 @@
-//! QR codes, as SVG: a link made at a desk is opened on a telephone.
+//! QR codes, as SVG and for terminals: a link made at a desk is opened on a telephone.
 
 use std::fmt::Write as _;
 
@@ -29,6 +29,26 @@ pub(super) fn svg(text: &str) -> Option<String> {
          shape-rendering=\"crispEdges\"><path fill=\"#fff\" d=\"M{least} {least}h{side}v{side}h-{side}z\"/>\
          <path d=\"{path}\"/></svg>"
     ))
+}
+
+/// The code of a text for a terminal, two rows of modules in a line, black on white whatever the terminal's colours are;
+/// `None` when the text is too long for one.
+pub fn blocks(text: &str) -> Option<String> {
+    let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
+    let all = -MARGIN..code.size() + MARGIN;
+    let mut lines = String::new();
+    for y in all.clone().step_by(2) {
+        let block = |x| match (code.get_module(x, y), code.get_module(x, y + 1)) {
+            (false, false) => ' ',
+            (true, false) => '▀',
+            (false, true) => '▄',
+            (true, true) => '█',
+        };
+        let line: String = all.clone().map(block).collect();
+        // Writing into a String cannot fail.
+        let _ = writeln!(lines, "  \x1b[30;107m{line}\x1b[0m");
+    }
+    Some(lines)
 }
 
 /// Modules of white on each side (ISO/IEC 18004 §5.3.8).
@@ -62,7 +82,30 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_shows_the_modules_of_the_code_and_no_others() {
+        let text = "http://192.168.1.5:8080/watch/live";
+
+        let blocks = blocks(text).expect("short enough");
+
+        let code = QrCode::encode_text(text, QrCodeEcc::Low).expect("short enough");
+        let lines: Vec<Vec<char>> = blocks
+            .lines()
+            .map(|line| {
+                line.trim_start().trim_start_matches("\x1b[30;107m").trim_end_matches("\x1b[0m").chars().collect()
+            })
+            .collect();
+        assert!(lines.len() >= 18 && lines.iter().all(|line| line.len() as i32 == code.size() + 2 * MARGIN));
+        for (row, line) in (-MARGIN..).step_by(2).zip(&lines) {
+            for (x, block) in (-MARGIN..).zip(line) {
+                assert_eq!("▀█".contains(*block), code.get_module(x, row), "{x} {row}");
+                assert_eq!("▄█".contains(*block), code.get_module(x, row + 1), "{x} {row}");
+            }
+        }
+    }
+
+    #[test]
     fn a_novel_has_no_code() {
+        assert_eq!(blocks(&"x".repeat(5_000)), None);
         assert_eq!(svg(&"x".repeat(5_000)), None);
     }
 }
