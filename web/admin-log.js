@@ -1,21 +1,35 @@
-// What happened since the page was opened, the newest first.
+// What happened since the page was opened in this tab, the newest first.
 
 import { clock, element } from "./words.js";
 
 /** How many lines are kept. */
 const MOST = 200;
+/** Where they are kept until the tab is closed, so that a reload forgets nothing. */
+const KEY = "tribune.log";
 
 export class Log {
   #list;
   #note;
 
+  #kept = [];
+
   constructor(list, note) {
     this.#list = list;
     this.#note = note;
+    for (const [topic, data] of stored()) this.#write(topic, data);
   }
 
   /** Adds an event of `/api/v1/events`; counts of viewers are no news. */
   add(topic, data) {
+    this.#write(topic, data);
+    try {
+      sessionStorage.setItem(KEY, JSON.stringify(this.#kept));
+    } catch {
+      // Storage may be forbidden, or full; then a reload begins anew.
+    }
+  }
+
+  #write(topic, data) {
     const words = SENTENCES[topic]?.(data);
     if (!words) return;
     const line = element("div");
@@ -24,6 +38,16 @@ export class Log {
     this.#list.prepend(line);
     if (this.#list.children.length > MOST) this.#list.lastElementChild.remove();
     this.#note.hidden = true;
+    this.#kept.push([topic, data]);
+    if (this.#kept.length > MOST) this.#kept.shift();
+  }
+}
+
+function stored() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY)) ?? [];
+  } catch {
+    return [];
   }
 }
 
