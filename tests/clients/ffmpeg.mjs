@@ -12,20 +12,22 @@ const ffmpeg = () => process.env.FFMPEG ?? fs.readFileSync(`${CACHE}/ffmpeg.path
 export class Ffmpeg {
   /**
    * Starts to present a test picture and a tone; ends with the case. `key`: pictures from one key frame to the next;
-   * `numbered`: pictures say which one they are, in black and white blocks.
+   * `numbered`: pictures say which one they are, in black and white blocks;
+   * `silent`: instead of the tone; `shuffled`: times of pictures go back and forth as with B-frames, which its muxer refuses.
    */
-  static start(test, name, { url, token, size = '640x360', bitrate = '1M', constant = false, key = 30, numbered = false }) {
+  static start(test, name, { url, token, size = '640x360', bitrate = '1M', constant = false, key = 30, numbered = false, silent = false, shuffled = false }) {
     const publisher = new Ffmpeg();
     publisher.framesSent = 0;
     const log = fs.openSync(test.file(`${name}.log`), 'w');
     publisher.child = spawn(ffmpeg(), [
       '-hide_banner', '-nostdin', '-loglevel', 'info', '-progress', 'pipe:1', '-stats_period', '0.1',
       '-re', '-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=30${numbered ? `,${numbers()}` : ''}`,
-      '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000',
+      '-re', '-f', 'lavfi', '-i', silent ? 'anullsrc=r=48000:cl=stereo' : 'sine=frequency=440:sample_rate=48000',
       // Its muxer wants no B-frames; it answers no key frame request, hence by default one a second.
       '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-profile:v', 'baseline', '-pix_fmt', 'yuv420p',
       '-bf', '0', '-g', `${key}`, '-keyint_min', `${key}`, '-sc_threshold', '0', '-b:v', bitrate, '-maxrate', bitrate, '-bufsize', bitrate,
       ...(constant ? ['-x264-params', 'nal-hrd=cbr:force-cfr=1'] : []),
+      ...(shuffled ? ['-bsf:v', `setts=pts=PTS+if(eq(mod(N\\,3)\\,1)\\,2/30/TB\\,0)`] : []),
       '-c:a', 'libopus', '-ar', '48000', '-ac', '2', '-b:a', '64k',
       '-authorization', token, '-f', 'whip', url,
     ], { stdio: ['ignore', 'pipe', log] });
