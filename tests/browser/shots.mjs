@@ -1,5 +1,5 @@
 // Pictures of every page in every state that matters, on a desk and on a phone, light and dark: for people to look at.
-// They are written to the directory SHOTS, with an index.html that shows them all.
+// They are written to the directory SHOTS, with an index.html that shows all that is there.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -86,7 +86,8 @@ class Album {
   }
 
   finish() {
-    const figures = this.#taken.map((file) => `<figure><img src="${file}" loading="lazy"><figcaption>${file}</figcaption></figure>`);
+    const files = fs.readdirSync(this.folder).filter((file) => file.endsWith('.png')).sort();
+    const figures = files.map((file) => `<figure><img src="${file}" loading="lazy"><figcaption>${file}</figcaption></figure>`);
     fs.writeFileSync(path.join(this.folder, 'index.html'), `<!doctype html><meta charset="utf-8"><title>Pages</title>
 <style>body{display:flex;flex-wrap:wrap;gap:1rem;background:#888;font:14px sans-serif}figure{margin:0}img{height:400px}</style>
 ${figures.join('\n')}\n`);
