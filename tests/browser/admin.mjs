@@ -97,7 +97,7 @@ async function makeLink(test, page, right) {
   await page.click('#make-link button');
   await until(5_000, 'the link to be made', async () => (await textOf(page, '#made-url')).includes('#'));
   const url = await textOf(page, '#made-url');
-  await until(5_000, 'the QR code to be drawn', () => page.$eval('#qr img', (it) => it.complete && it.naturalWidth > 0));
+  await until(5_000, 'the QR code to be drawn', () => page.evaluate(() => document.querySelector('#qr img')?.naturalWidth > 0));
   const seen = await page.$eval('#qr img', (image) => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 600, height: 600 });
     const context = canvas.getContext('2d');

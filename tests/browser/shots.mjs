@@ -290,7 +290,7 @@ async function show(album) {
   await page.click('.stream summary');
   await page.$eval('#make-link [name=stream]', (field) => { field.value = 'talk'; });
   await page.click('#make-link button');
-  await until(5_000, 'the QR code', () => page.$eval('#qr img', (image) => image.complete && image.naturalWidth > 0));
+  await until(5_000, 'the QR code', () => page.evaluate(() => document.querySelector('#qr img')?.naturalWidth > 0));
   await album.take(page, 'admin-live');
   await page.close();
 }
