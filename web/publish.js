@@ -98,12 +98,6 @@ async function checkServer() {
   if (problem.status === 401 || problem.status === 403) askToken();
 }
 
-/** Do viewers need tokens? The link that is shown has none. */
-async function checkWatching() {
-  const response = await fetch(`/whep/${encodeURIComponent(stream)}`, { method: "HEAD" }).catch(() => null);
-  $("closed").hidden = response?.status !== 401;
-}
-
 function checkTime() {
   const left = claims(pass).exp * 1000 - Date.now();
   if (!(left < SOON_MS)) return check("server", "good", "It is ready for you.");
@@ -421,7 +415,6 @@ for (const mime of codecs()) $("codec").append(new Option(mime.split("/")[1], mi
 restore();
 showCover();
 checkPicture();
-checkWatching();
 if (!devices.secure()) {
   $("go").disabled = $("rehearse").disabled = $("checks").hidden = true;
   $("cover-text").textContent = "No camera on an insecure page.";

@@ -19,6 +19,8 @@ export async function share(stream, token) {
   const path = `/api/v1/streams/${encodeURIComponent(stream)}/share`;
   const response = await fetch(path, { headers: bearer(token) }).catch(() => null);
   const known = Object(response?.ok ? await response.json().catch(() => null) : null);
+  // The link has no token in it: for viewers who need one it opens nothing.
+  $("closed").hidden = known.open !== false;
   if (!URL.canParse(known.watch_url)) return;
   const { origin } = new URL(known.watch_url);
   show(origin, stream);
