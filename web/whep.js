@@ -272,16 +272,16 @@ export class Viewer {
 
   #receive() {
     const reception = new Reception(this.#endpoint, this.token);
-    reception.call.over.then((why) => this.#over(reception, why));
+    reception.call.over.then(() => this.#over(reception));
     return reception;
   }
 
   /** Ended by the server: because it stops, or because somebody wants it so? */
-  async #over({ call }, why) {
-    if (why === "closed") await call.ask();
-    if (!this.#timer || !WANTED.test(call.why?.type)) return;
+  async #over({ call }) {
+    const why = await call.verdict();
+    if (!this.#timer || !WANTED.test(why?.type)) return;
     this.stop();
-    this.#report("error", new Problem({ ...call.why, status: 410 }));
+    this.#report("error", new Problem({ ...why, status: 410 }));
   }
 
   #told(session, kind) {

@@ -122,7 +122,7 @@ export class Presenter {
     clearInterval(looks);
     // Ended by the server: because it stops, or because somebody wants it so? Two pages that answered a takeover by a
     // takeover would never come to rest.
-    const problem = why === "closed" ? await call.ask() : null;
+    const problem = await call.verdict();
     // The old session must be gone before the next offer, or the server might see two presenters.
     await Promise.race([call.close(), new Promise((done) => setTimeout(done, 2000))]);
     return WANTED.test(problem?.type) ? problem : why;

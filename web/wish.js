@@ -69,7 +69,8 @@ export class Call {
   #pulse = 0;
   #askAt = Infinity;
   #asked = 0;
-  #asking = false;
+  /** The question that is on its way, if any. */
+  #asking = null;
   /** When media first could flow (`performance.now()`), or 0. */
   connectedAt = 0;
   /**
@@ -191,16 +192,28 @@ export class Call {
    * Asks the server whether it still has the session, and ends it if not: a server that was restarted knows nothing of it
    * and says nothing by itself. Resolves with the Problem, or with null if there is none.
    */
-  async ask() {
-    if (!this.#resource || this.#asking) return null;
-    this.#asking = true;
+  ask() {
+    if (!this.#resource) return Promise.resolve(null);
+    this.#asking ??= this.#ask().finally(() => { this.#asking = null; });
+    return this.#asking;
+  }
+
+  /** Why the server ended the session, if it says so: its Problem, or null. */
+  async verdict() {
+    if (this.ended !== "closed" && this.ended !== "gone") return null;
+    // An answer that is on its way may be older than the end.
+    await this.#asking;
+    if (this.ended === "closed" && !this.why) await this.ask();
+    return this.why;
+  }
+
+  async #ask() {
     const headers = this.#credentials();
     const asked = { headers, cache: "no-store", signal: AbortSignal.timeout(ASKED_MS) };
     const problem = await fetch(this.#resource, asked).then(
       (response) => (response.ok ? null : Problem.from(response)),
       () => new Problem({ title: "The server does not answer" }),
     );
-    this.#asking = false;
     if (isGone(problem)) {
       this.why = problem;
       this.#end("gone");

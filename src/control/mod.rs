@@ -300,10 +300,11 @@ impl Control {
         }
         match self.directory.close(id, now) {
             Closing::Now(departed) => {
-                self.ended(id, &departed, reason);
+                // First of all: its client may be asking at this moment.
                 if reason == CloseReason::Kicked {
                     self.directory.inscribe(id, reason);
                 }
+                self.ended(id, &departed, reason);
                 self.media.close(id, reason);
                 true
             }
