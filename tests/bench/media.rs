@@ -37,8 +37,9 @@ Elsewhere everything goes over loopback, and the table says so.
 Root gets it ahead of other programs; for `real-server` and `delay` the server has a real-time priority, so that what is
 measured is how long it takes and not how long it waits for its core.
 
-Without a PART: all of them, in about seven minutes. --quick: less often and shorter. CPU time is disturbed a little by
-other work on the machine, without root delays are much. Compare ratios within one run, not figures of two runs.";
+Without a PART: all of them, in about seven minutes. --quick: less often and shorter. What is printed is a section of
+RESULTS.md. CPU time is disturbed a little by other work on the machine, without root delays are much. Compare ratios within
+one run, not figures of two runs.";
 
 /// One row of the table.
 struct Row {
@@ -83,8 +84,8 @@ impl Row {
     }
 
     fn with_bar(mut self, bar: &str, holds: bool) -> Self {
-        let separator = if self.bar.is_empty() { "" } else { "; " };
-        self.bar += &format!("{separator}≤ {bar}: {}", if holds { "yes" } else { "**no**" });
+        let verdict = format!("≤ {bar}: {}", if holds { "yes" } else { "**no**" });
+        self.bar = if self.bar.is_empty() { verdict } else { format!("{}; {verdict}", self.bar) };
         self
     }
 
@@ -114,8 +115,10 @@ fn main() {
     let wanted: Vec<&str> = PARTS.iter().copied().filter(|part| arguments.iter().any(|a| a == part)).collect();
     let parts = if wanted.is_empty() { PARTS.to_vec() } else { wanted };
 
-    let network = if network::is_own() { "" } else { " Over loopback only: a network of its own was not allowed." };
-    println!("{}, commit {}.{network}\n", ground::machine(), ground::commit());
+    println!("## {}, commit {}\n", ground::machine(), ground::commit());
+    if !network::is_own() {
+        println!("Over loopback only: a network of its own was not allowed.\n");
+    }
     println!("| what | figure | ratio | bar | note |\n|---|--:|--:|---|---|");
     for part in parts {
         run(part, is_quick);
