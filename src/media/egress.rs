@@ -344,6 +344,12 @@ impl Egress {
         if source.kind == Kind::Video && (!packet.keyframe || source.layer != self.wanted) {
             return None;
         }
+        self.begin_at(packet, newest)
+    }
+
+    /// The same, where it may.
+    fn begin_at(&mut self, packet: &Packet, newest: &Packet) -> Option<Stretch> {
+        let source = &packet.source;
         let format = pick_format(&self.section, &source.format)?;
         let first = packet.seq;
         let same = self.run.as_ref().filter(|run| run.source == source.id);

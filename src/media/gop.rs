@@ -95,6 +95,12 @@ impl Gop {
         self.slots.get(at)?.as_ref()
     }
 
+    /// The first packet with this number or a higher one.
+    pub fn behind(&self, seq: u64) -> Option<&Arc<Packet>> {
+        let at = usize::try_from(seq.saturating_sub(self.first)).ok()?;
+        self.slots.iter().skip(at).flatten().next()
+    }
+
     /// The packet with the highest number.
     pub fn newest(&self) -> Option<&Arc<Packet>> {
         self.slots.back()?.as_ref()

@@ -61,6 +61,8 @@ struct Reading {
     clock_rate: u32,
     /// The next number of the source.
     next: u64,
+    /// Where that is missing: the first one behind it that is there.
+    beyond: u64,
     /// Everything in the cache was sent: the next packet that comes is for this viewer, too.
     is_level: bool,
     began: Instant,
@@ -119,11 +121,8 @@ impl Reading {
         let limit = limit.min(gop.end());
         while self.next < limit {
             let Some(packet) = gop.get(self.next) else {
-                let follows = (self.next..limit).find_map(|seq| gop.get(seq));
-                let is_fresh = |p: &Arc<Packet>| now.saturating_duration_since(p.received_at) < REPAIR;
-                match follows {
-                    Some(packet) if !is_fresh(packet) => self.next = packet.seq,
-                    Some(_) | None => return Next::Wait,
+                if !self.skip(gop, limit, now) {
+                    return Next::Wait;
                 }
                 continue;
             };
@@ -140,6 +139,24 @@ impl Reading {
         }
         self.is_level = true;
         Next::Live
+    }
+
+    /// Leaves a hole behind that will not be filled any more. False while it may be.
+    fn skip(&mut self, gop: &Gop, limit: u64, now: Instant) -> bool {
+        let is_fresh = |p: &Arc<Packet>| now.saturating_duration_since(p.received_at) < REPAIR;
+        // Holes can be long: they are not looked through at each turn.
+        if self.beyond > self.next && gop.get(self.beyond).is_some_and(is_fresh) {
+            return false;
+        }
+        let Some(follows) = gop.behind(self.next).filter(|packet| packet.seq < limit) else {
+            return false;
+        };
+        self.beyond = follows.seq;
+        if is_fresh(follows) {
+            return false;
+        }
+        self.next = follows.seq;
+        true
     }
 
     fn pay(&mut self, now: Instant) {
@@ -209,6 +226,7 @@ impl Egress {
             from: key.timestamp,
             clock_rate,
             next: key.seq,
+            beyond: key.seq,
             is_level: false,
             began: now,
             speed: speed as u32,
@@ -297,11 +315,15 @@ impl Egress {
         if packet.source.kind != Kind::Video || packet.source.id != reading.source {
             return true;
         }
-        let is_key = packet.keyframe && packet.timestamp != reading.from && packet.source.layer == self.wanted;
+        let is_key = packet.keyframe && packet.timestamp != reading.from;
         let is_next = packet.seq >= reading.next;
         if is_next && is_key {
             self.stop_catching_up();
             self.is_cut = true;
+            // Until the layer begins that it wants now, what it sees goes on; but not on a way that is to drain.
+            if packet.source.layer != self.wanted && self.held_until.is_none() {
+                self.begin_at(packet, packet);
+            }
         } else if is_next && reading.is_level {
             self.stop_catching_up();
         }

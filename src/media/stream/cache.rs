@@ -21,16 +21,17 @@ impl Stream {
         }
     }
 
-    /// What is kept of each layer and nothing will change about any more.
+    /// What is kept of each layer, without what has yet to leave: outposts get that with everybody.
     pub fn kept(&self) -> impl Iterator<Item = Vec<Arc<Packet>>> {
         let layers = 0..self.tracks[VIDEO].layers().len() as u8;
-        layers.filter_map(|layer| self.tracks[VIDEO].gop(layer)).filter_map(|gop| {
-            let limit = self.limit(gop.start()?.source.id);
-            Some(gop.packets().take_while(|packet| packet.seq < limit).cloned().collect())
-        })
+        let leaves_later =
+            |packet: &Arc<Packet>| self.bursts.waiting().iter().any(|waiting| Arc::ptr_eq(waiting, packet));
+        layers
+            .filter_map(|layer| self.tracks[VIDEO].gop(layer))
+            .map(move |gop| gop.packets().filter(|packet| !leaves_later(packet)).cloned().collect())
     }
 
-    /// The presenter has gone: nobody begins with what it sent.
+    /// Nobody begins with what is kept: its presenter has gone, or it was not kept up.
     pub fn forget_cache(&mut self) {
         self.tracks[VIDEO].forget_gops();
     }

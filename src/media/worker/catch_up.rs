@@ -47,8 +47,12 @@ impl Queue {
         }
     }
 
-    /// A session that has just come does not wait for the tick.
+    /// A session that has just come does not wait for the tick. One that begins anew has its place already: a key frame
+    /// may have taken it to what comes now since its last turn.
     fn admit(&mut self, session: usize, now: Instant) {
+        if self.sessions.contains(&session) {
+            return;
+        }
         if self.sessions.is_empty() {
             self.credit = BYTES_PER_TICK;
             self.tick_at = now + TICK;
@@ -88,10 +92,7 @@ impl Worker {
             && let Some(viewer) = stream.viewers.get(viewer)
         {
             self.counters.add(Count::CatchUpBegun, 1);
-            // It may be in the middle of its first beginning.
-            if !self.catching.sessions.contains(&viewer.session) {
-                self.catching.admit(viewer.session, now);
-            }
+            self.catching.admit(viewer.session, now);
         }
     }
 
@@ -139,11 +140,13 @@ impl Worker {
         }
     }
 
-    /// Asks the stream's home for what came before its first viewer here.
+    /// Asks the stream's home for what came before its first viewer here. What earlier viewers left here has a hole where
+    /// nobody was.
     pub(super) fn want_cache(&mut self, stream: usize) {
-        let route = &self.streams[stream].route;
-        if let Some(home) = route.home().filter(|home| *home != self.id) {
-            self.outgoing.push((home, Mail::CacheWanted { stream: route.stream, worker: self.id }));
+        let stream = &mut self.streams[stream];
+        if let Some(home) = stream.route.home().filter(|home| *home != self.id) {
+            stream.forget_cache();
+            self.outgoing.push((home, Mail::CacheWanted { stream: stream.route.stream, worker: self.id }));
         }
     }
 

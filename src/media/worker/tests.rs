@@ -13,3 +13,4 @@ mod returns;
 mod rig;
 mod simulcast;
 mod start;
+mod stretch;
