@@ -140,7 +140,8 @@ fn read(path: &Path) -> Result<Content, Damaged> {
     if content.version == VERSION { Ok(content) } else { Err(Damaged::Version(content.version)) }
 }
 
-/// Leaves no file where there is nothing to say. Otherwise writes beside it and puts that in its place: whenever we die, there is the old one or the new one.
+/// Leaves no file where there is nothing to say. Otherwise writes beside it and puts that in its place: whenever we die,
+/// there is the old one or the new one.
 fn write(path: &Path, content: &Content) -> io::Result<()> {
     if content.streams.is_empty() {
         return match fs::remove_file(path) {

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use crate::media::{Role, SessionId};
 use crate::wire::sdp::{IceCredentials, Local, Shape, Source, offer_to_viewer, take_answer};
 
+use super::admission::{Proposal, kinds};
 use super::auth::Identity;
-use super::directory::{Entrant, Stage};
+use super::directory::Entrant;
 use super::layers::Video;
 use super::limits::Key;
 use super::patch::IceSession;
+use super::seats::Stage;
 use super::stream::StreamName;
-use super::{Control, OpenError, Proposal, SessionView, ids, kinds};
+use super::{Control, OpenError, SessionView, ids};
 
 /// What a viewer gets whose offer cannot be taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -19,9 +19,9 @@ use super::events::{Board, EventStreams};
 use super::layers::{LayerView, Video, Wish, WishError};
 use super::limits::Key;
 use super::patch::{IceSession, PatchError};
-use super::seats::Seats;
+use super::seats::{Seats, Stage};
 use super::stream::{Policies, Presenters, Slate, StreamName, StreamPolicy};
-use super::tombstones::Tombstones;
+use super::tombstones::{Departed, Tombstones};
 use super::{OpenError, SessionView, StreamView, ids};
 
 mod presenters;
@@ -46,26 +46,6 @@ pub(super) struct Entrant {
     /// Where a viewer comes from.
     pub(super) from: Option<Key>,
     pub(super) created: Instant,
-}
-
-/// A session that left: what its summary line needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Departed {
-    pub(super) role: Role,
-    pub(super) stream: StreamName,
-}
-
-/// What a viewer would find on a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Nobody presents.
-    Empty,
-    /// Somebody is about to: the session is made, its keys are not agreed yet.
-    Soon(Shape),
-    /// Somebody has presented this and is awaited back.
-    Held(Shape),
-    /// Somebody presents this.
-    Live(Shape),
 }
 
 /// What came of a wish to end a session.

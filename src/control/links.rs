@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::Control;
-use super::auth::Right;
+use super::identity::Right;
 use super::journal::News;
 use super::stream::StreamName;
 use crate::media::CloseReason;

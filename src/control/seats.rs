@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use crate::media::SessionId;
 use crate::wire::sdp::{Format, Kind, Shape};
 
-use super::directory::Stage;
 use super::stream::Presenters;
 
 /// The presenters of one stream, one for each rank at most.
@@ -19,6 +18,19 @@ pub(super) struct Seats {
     last: Option<Shape>,
     /// When it was seen first that nobody sits here any more.
     vacant_since: Option<Instant>,
+}
+
+/// What a viewer would find on a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nobody presents.
+    Empty,
+    /// Somebody is about to: the session is made, its keys are not agreed yet.
+    Soon(Shape),
+    /// Somebody has presented this and is awaited back.
+    Held(Shape),
+    /// Somebody presents this.
+    Live(Shape),
 }
 
 /// A presenter's place, taken.

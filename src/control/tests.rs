@@ -2,14 +2,18 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
+use super::admission::SOON;
 use super::auth::Right;
-use super::stream::StreamPolicy;
+use super::seats::Stage;
+use super::stream::{IdlePolicy, Slate, StreamPolicy};
 use super::*;
+use crate::media::Route;
 use crate::peer::srtp::Profile;
-use crate::wire::sdp::{Codec, DtlsRole, ExtensionIds, Feedback, Format, Hash};
+use crate::wire::sdp::{Codec, DtlsRole, ExtensionIds, Feedback, Format, Hash, Local, Negotiated, Section, Shape};
 
 mod awaited;
 mod layers;
+mod places;
 mod returns;
 
 /// A media plane that remembers what it was told.
@@ -436,63 +440,6 @@ fn streams_are_listed_by_name_and_vanish_with_the_last_session() {
         house.control.close(id, CloseReason::Deleted);
     }
     assert!(house.control.streams().is_empty());
-}
-
-#[test]
-fn a_crowd_of_viewers_leaves_room_for_a_presenter() {
-    let house = House::with(Policies::default(), 16, 1_000);
-    house.live("live", "a");
-    let let_in = (0..100).filter(|_| house.watch("live").is_ok()).count();
-
-    assert_eq!(let_in, 13, "16 places: one presents, two are kept");
-    assert!(!house.control.is_ready());
-    assert!(house.present("second", "b").is_ok() && house.present("third", "c").is_ok());
-    assert!(matches!(house.present("fourth", "d"), Err(OpenError::Full { .. })));
-    assert!(house.present("live", "a").is_ok(), "a takeover needs no additional place");
-}
-
-#[test]
-fn a_stream_takes_no_more_viewers_than_it_may() {
-    let default = StreamPolicy { max_viewers: Some(2), ..StreamPolicy::default() };
-    let house = House::with(Policies { default, ..Policies::default() }, 1_000, 1_000);
-    house.live("live", "a");
-
-    let first = house.watch("live").expect("room");
-    assert!(house.watch("live").is_ok());
-    assert!(matches!(house.watch("live"), Err(OpenError::Full { .. })));
-
-    house.control.close(first, CloseReason::Deleted);
-    assert!(house.watch("live").is_ok());
-}
-
-#[test]
-fn one_address_cannot_take_all_places_with_sessions_that_never_connect() {
-    let house = House::new();
-    house.live("live", "a");
-    let flood: Vec<_> = (0..600).filter_map(|_| house.watch("live").ok()).collect();
-
-    assert_eq!(flood.len(), 500);
-    assert!(matches!(house.watch("live"), Err(OpenError::Crowded { .. })));
-    let elsewhere = IpAddr::from([192, 0, 2, 78]);
-    assert!(house.control.admit(&name("live"), None, elsewhere, |local, _| Ok(agreed(local))).is_ok());
-
-    house.connect(flood[0]);
-    house.control.close(flood[1], CloseReason::Deleted);
-    house.end(flood[2], CloseReason::NeverConnected);
-    let more = (0..10).filter(|_| house.watch("live").is_ok()).count();
-    assert_eq!(more, 3, "one is connected, one has given up, one never came");
-    house.end(flood[0], CloseReason::PeerClosed);
-    assert!(house.watch("live").is_err(), "a viewer that was connected is not counted twice");
-}
-
-#[test]
-fn only_provisioned_streams_exist_if_so_configured() {
-    let named = [(name("live"), StreamPolicy::default())].into();
-    let house = House::with(Policies { named, provisioned_only: true, ..Policies::default() }, 1_000, 1_000);
-
-    assert_eq!(house.present("other", "a"), Err(OpenError::UnknownStream));
-    assert_eq!(house.watch("other"), Err(OpenError::UnknownStream));
-    assert!(house.present("live", "a").is_ok());
 }
 
 #[test]

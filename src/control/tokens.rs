@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::auth::{Identity, Right};
+use super::identity::{Identity, Right};
 use super::ids;
 use super::stream::StreamName;
 

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::media::{CloseReason, SessionId};
+use crate::media::{CloseReason, Role, SessionId};
 
-use super::directory::Departed;
+use super::stream::StreamName;
 
 /// Sessions that ended a short while ago: a repeated DELETE of one succeeds (a client that lost the first answer).
 #[derive(Debug, Default)]
@@ -13,6 +13,13 @@ pub(super) struct Tombstones {
     stones: HashMap<SessionId, Stone>,
     /// When each may be forgotten, the oldest first.
     order: VecDeque<(Instant, SessionId)>,
+}
+
+/// A session that left: what its summary line needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Departed {
+    pub(super) role: Role,
+    pub(super) stream: StreamName,
 }
 
 /// What is remembered of one session.
