@@ -4,7 +4,7 @@
 //! until it would have expired anyway; both stand in one file of the state directory.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,8 @@ pub struct Links {
     /// `None`: they are not kept.
     file: Option<PathBuf>,
     known: Mutex<BTreeMap<String, Link>>,
+    /// Held from a change until it is written. Whoever is asked for a token never waits for that.
+    writing: Mutex<()>,
 }
 
 impl Links {
@@ -78,12 +80,12 @@ impl Links {
         };
         let now = seconds(SystemTime::now());
         let known = known.into_iter().filter(|link| link.expires > now).map(|link| (link.id.clone(), link)).collect();
-        Ok(Self { file: Some(file), known: Mutex::new(known) })
+        Ok(Self { file: Some(file), known: Mutex::new(known), writing: Mutex::default() })
     }
 
     /// None, and none is kept.
     pub fn unkept() -> Self {
-        Self { file: None, known: Mutex::default() }
+        Self { file: None, known: Mutex::default(), writing: Mutex::default() }
     }
 
     /// Has this token been revoked?
@@ -103,6 +105,7 @@ impl Links {
     /// # Errors
     /// `TooMany`, or `Io`: it is not kept then.
     pub fn add(&self, link: Link) -> Result<(), LinkError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = self.known();
         let now = seconds(SystemTime::now());
         if known.len() >= MOST {
@@ -113,9 +116,10 @@ impl Links {
         }
         let id = link.id.clone();
         known.insert(id.clone(), link);
-        let written = self.write(&known);
+        drop(known);
+        let written = self.write();
         if written.is_err() {
-            known.remove(&id);
+            self.known().remove(&id);
         }
         Ok(written?)
     }
@@ -124,27 +128,30 @@ impl Links {
     /// # Errors
     /// `Io`: it is revoked until the process ends.
     pub fn revoke(&self, id: &str) -> Result<Option<Link>, LinkError> {
-        let mut known = self.known();
-        let Some(link) = known.get_mut(id) else {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(link) = self.known().get_mut(id).map(|link| {
+            link.revoked = true;
+            link.clone()
+        }) else {
             return Ok(None);
         };
-        link.revoked = true;
-        let link = link.clone();
-        self.write(&known)?;
+        self.write()?;
         Ok(Some(link))
     }
 
     /// Writes beside the place and renames, so that a crash leaves the old list or the new one.
-    fn write(&self, known: &BTreeMap<String, Link>) -> io::Result<()> {
+    fn write(&self) -> io::Result<()> {
         let Some(path) = &self.file else {
             return Ok(());
         };
+        let links = serde_json::to_vec(&self.known().values().collect::<Vec<_>>())?;
         let draft = path.with_extension("draft");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        let links: Vec<&Link> = known.values().collect();
-        file.write_all(&serde_json::to_vec(&links)?)?;
+        file.write_all(&links)?;
         file.sync_all()?;
-        fs::rename(&draft, path)
+        fs::rename(&draft, path)?;
+        // Without this the old list could be back after a loss of power, and what was revoked good again.
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Link>> {
@@ -253,6 +260,34 @@ mod tests {
         links.add(link("a", 60)).expect("kept");
 
         assert_eq!(fs::read(dir.0.join("links.damaged")).expect("there"), b"[{");
+    }
+
+    #[test]
+    fn nobody_who_brings_a_token_waits_for_the_disk() {
+        let dir = Dir::new("disk");
+        let links = Links::open(&dir.0).expect("none yet");
+        // Opening a pipe takes until somebody reads.
+        let draft = dir.0.join("links.draft");
+        let made = std::process::Command::new("mkfifo").arg(&draft).status().expect("mkfifo");
+        assert!(made.success());
+        let (tell, told) = std::sync::mpsc::channel();
+
+        let (asked, added) = std::thread::scope(|scope| {
+            let adding = scope.spawn(|| links.add(link("a", 60)));
+            scope.spawn(|| {
+                while links.all().is_empty() {
+                    std::thread::yield_now();
+                }
+                tell.send(links.is_revoked("a")).expect("awaited");
+            });
+            let asked = told.recv_timeout(Duration::from_secs(10));
+            fs::read(&draft).expect("what was written");
+            (asked, adding.join().expect("no panic"))
+        });
+
+        assert_eq!(asked, Ok(false));
+        assert!(matches!(added, Err(LinkError::Io(_))), "a pipe cannot be synced");
+        assert_eq!(links.all(), [], "what is not kept is not good");
     }
 
     #[test]
