@@ -120,10 +120,10 @@ impl Timeline {
     }
 }
 
-/// A session description without what is secret: ICE passwords, fingerprints, addresses of candidates, keys.
+/// A session description without what is secret: ICE passwords, fingerprints, keys, and the client's addresses.
 pub(super) fn masked(sdp: &str) -> String {
     let mask = |line: &str| {
-        for secret in ["a=ice-pwd:", "a=ice-ufrag:", "a=fingerprint:", "a=candidate:", "a=crypto:", "a=identity:"] {
+        for secret in MASKED {
             if line.get(..secret.len()).is_some_and(|start| start.eq_ignore_ascii_case(secret)) {
                 return format!("{secret}…\n");
             }
@@ -132,6 +132,20 @@ pub(super) fn masked(sdp: &str) -> String {
     };
     sdp.lines().map(mask).collect()
 }
+
+/// How lines begin that are masked. The first two name the machine, as the third does for RTCP.
+const MASKED: [&str; 10] = [
+    "o=",
+    "c=",
+    "a=rtcp:",
+    "a=ice-pwd:",
+    "a=ice-ufrag:",
+    "a=fingerprint:",
+    "a=candidate:",
+    "a=remote-candidates:",
+    "a=crypto:",
+    "a=identity:",
+];
 
 /// Moments kept of the beginning.
 const FIRST: usize = 48;
@@ -172,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_description_loses_its_secrets() {
-        let offer = "v=0\r\na=ice-pwd:secret1\r\nA=ICE-UFRAG:secret2\r\na=fingerprint:sha-256 secret3\r\n\
+        let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.77\r\nc=IN IP4 192.0.2.77\r\na=rtcp:9 IN IP4 192.0.2.77\r\n\
+            a=ice-pwd:secret1\r\nA=ICE-UFRAG:secret2\r\na=fingerprint:sha-256 secret3\r\n\
             a=candidate:1 1 udp 1 192.0.2.77 9 typ host\r\na=mid:0\r\n";
 
         let masked = masked(offer);
