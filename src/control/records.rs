@@ -304,10 +304,11 @@ impl State {
                 self.described_bytes -= entry.about.forget();
             }
         }
-        while let Some(id) = self.described.front()
-            && !self.sessions.contains_key(id)
-        {
-            self.described.pop_front();
+        // One that stays for months would hold the names of all who came after it here. Looked through this rarely it
+        // costs a session that leaves next to nothing.
+        if self.described.len() > 2 * self.sessions.len() {
+            let sessions = &self.sessions;
+            self.described.retain(|id| sessions.contains_key(id));
         }
     }
 }
@@ -423,3 +424,27 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 const MOST_OVER: usize = 512;
 /// Of the offers and answers that are kept: those of the latest hundred or so, which are what is asked for.
 const DESCRIBED_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stays_does_not_keep_the_names_of_all_who_came_after() {
+        let (records, stream, at) = (Records::new(), "live".parse().expect("a name"), Instant::now());
+        let began = Began { role: Role::Viewer, stream: &stream, subject: None, takes: [true; 2], at };
+        let about = || About { offer: Some("v=0".into()), ..About::default() };
+        records.began(SessionId(0), began);
+        records.describe(SessionId(0), about());
+
+        for n in 1..10 * MOST_OVER as u128 {
+            records.began(SessionId(n << 64), began);
+            records.describe(SessionId(n << 64), about());
+            records.ended(SessionId(n << 64), CloseReason::Deleted, at);
+        }
+
+        let state = records.state();
+        assert!(state.described.len() <= 2 * state.sessions.len(), "{}", state.described.len());
+        assert_eq!(state.described_bytes, 3 * state.sessions.len());
+    }
+}
