@@ -38,6 +38,8 @@ pub struct Egress {
     run: Option<Stretch>,
     /// Earlier stretches, newest last: what may still be asked for again.
     past: VecDeque<Stretch>,
+    /// The number before the first one.
+    before: u16,
     /// The highest number sent.
     newest: u64,
     last_timestamp: u32,
@@ -57,7 +59,9 @@ pub struct Egress {
     pub held_until: Option<Instant>,
     /// What is known of the way to this viewer; only where there are layers to choose from.
     pub bandwidth: Option<Box<Bandwidth>>,
-    rtx: Option<Rtx>,
+    /// The SSRC of retransmissions, where they are agreed, and the highest number sent of it.
+    rtx: Option<u32>,
+    rtx_newest: u64,
     /// What was agreed, shared with those who agreed on the same: a browser's list of formats is kilobytes.
     section: Arc<Section>,
 }
@@ -82,12 +86,6 @@ struct Stretch {
     scale: Scale,
     /// One past the last number of the source that belongs to it; what comes behind is dropped, or of the next stretch.
     end: u64,
-}
-
-#[derive(Debug)]
-struct Rtx {
-    ssrc: u32,
-    seq: u64,
 }
 
 /// Where a packet goes in our numbering.
@@ -117,6 +115,7 @@ impl Egress {
             octets: 0,
             run: None,
             past: VecDeque::new(),
+            before: first_seq & 0x7fff,
             newest: u64::from(first_seq & 0x7fff),
             last_timestamp: 0,
             last_at: None,
@@ -129,7 +128,8 @@ impl Egress {
             catch_up: None,
             held_until: None,
             bandwidth: None,
-            rtx: source.rtx.map(|ssrc| Rtx { ssrc, seq: u64::from(first_seq.rotate_left(7) & 0x7fff) }),
+            rtx: source.rtx,
+            rtx_newest: u64::from(first_seq.rotate_left(7) & 0x7fff),
             section,
         }
     }
@@ -206,7 +206,7 @@ impl Egress {
     ) {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
-        let (ssrc, mut block) = (self.ssrc, self.block(packet));
+        let (ssrc, mut block) = (self.ssrc, self.block(packet, place.seq));
         if place.is_numbered {
             self.number(&mut block, packet.payload.len());
         }
@@ -246,13 +246,13 @@ impl Egress {
         if let Some(bent) = self.bent(seq, packet, &stretch) {
             place.timestamp = bent;
         }
-        let mut block = self.block(packet);
+        let mut block = self.block(packet, seq);
         if place.is_numbered && self.rtx.is_some() {
             self.number(&mut block, packet.payload.len() + OSN_LEN);
         }
-        if let (Some(rtx), Some(payload_type)) = (&mut self.rtx, stretch.rtx_payload_type) {
-            rtx.seq += 1;
-            let (ssrc, rtx_seq) = (rtx.ssrc, rtx.seq);
+        if let (Some(ssrc), Some(payload_type)) = (self.rtx, stretch.rtx_payload_type) {
+            self.rtx_newest += 1;
+            let rtx_seq = self.rtx_newest;
             let len = sealed_len(&block, packet.payload.len() + OSN_LEN, sealer);
             run.push(out, path, len, |buf| {
                 let start = buf.len();
@@ -314,7 +314,7 @@ impl Egress {
 
     /// Every SSRC that we send with.
     pub fn ssrcs(&self) -> impl Iterator<Item = u32> {
-        std::iter::once(self.ssrc).chain(self.rtx.as_ref().map(|rtx| rtx.ssrc))
+        std::iter::once(self.ssrc).chain(self.rtx)
     }
 
     /// Is this viewer waiting for a key frame of this source? Not if it could not show it.
@@ -430,9 +430,15 @@ impl Egress {
         Some((stretch, seq))
     }
 
-    /// Extensions that a packet has whenever it is sent.
-    fn block(&self, packet: &Packet) -> Block {
+    /// Extensions that a packet has whenever it is sent; `seq` is our number for it.
+    fn block(&self, packet: &Packet, seq: u64) -> Block {
         let mut block = Block::default();
+        // The SSRC says it as well, but a player that goes by MID need not have read that (RFC 8843 §9.2).
+        if let Some(id) = self.section.extensions.mid
+            && seq <= u64::from(self.before) + NAMED
+        {
+            block.push(id, self.section.mid.as_bytes());
+        }
         if let (Some(id), Some(value)) = (self.section.extensions.orientation, packet.orientation) {
             block.push(id, &[value]);
         }
@@ -484,6 +490,8 @@ const MAX_PADDING: usize = 32;
 const MAX_ELAPSED_S: i64 = 10;
 /// Original sequence number of a retransmission (RFC 4588 §4).
 const OSN_LEN: usize = 2;
+/// Packets of a track that say their section's name.
+const NAMED: u64 = 100;
 /// Stretches that may still be asked for: layer switches within the ring's time.
 const MAX_PAST: usize = 4;
 /// The least by which timestamps grow from one presenter or layer to the next.

@@ -33,5 +33,4 @@ const EXPLAINED: &[(&[&str], &str)] = &[
     (&["W-4.7.1-04"], "the tokens of the healthy server are no JWTs, so there is nothing to forge"),
     (&["WHEP-4.2.2-03"], "the counter-offers of the healthy server say how long they are valid"),
     (&["EVT-10", "WHEP-4.2.8-03"], "the healthy server makes no session while nobody publishes"),
-    (&["WHEP-PLAY-07"], "a MID is not sent to viewers: each section has its SSRC in the answer"),
 ];

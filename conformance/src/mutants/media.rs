@@ -121,6 +121,12 @@ const MEDIA: &[Mutant] = &[
         Wire(|p| if p.is_media() && p.age < Duration::from_secs(3) { Lose } else { Pass }),
     ),
     Mutant::new(
+        "keeps the names of sections to itself",
+        &["WHEP-PLAY-07"],
+        Alter(|_, r| r.replace("urn:ietf:params:rtp-hdrext:sdes:mid", "urn:example:never-heard-of")),
+    )
+    .alone(),
+    Mutant::new(
         "gaps in the numbering",
         &["WHEP-PLAY-02"],
         Wire(|p| {

@@ -8,9 +8,12 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Adds an element of at most two bytes; an id that the form cannot have is left out.
+    /// Adds an element; an id or length that the form cannot have is left out, and what there is no room for.
     pub(super) fn push(&mut self, id: u8, data: &[u8]) {
         let end = self.end + 1 + data.len();
+        if data.is_empty() || data.len() > LONGEST {
+            return;
+        }
         if let Some([head, rest @ ..]) = self.bytes.get_mut(self.end..end)
             && (1..=14).contains(&id)
         {
@@ -33,5 +36,7 @@ impl Block {
 
 /// Profile and length in front of header extensions.
 const BLOCK_HEADER: usize = 4;
-/// Orientation and the transport's number: five bytes, padded.
-const BLOCK: usize = 8;
+/// Bytes of an element.
+const LONGEST: usize = 16;
+/// The longest name of a section, orientation and the transport's number: 22 bytes, padded.
+const BLOCK: usize = 24;

@@ -177,12 +177,12 @@ fn extensions(offer: &Offer<'_>, offered: &Offered<'_>, side: Side) -> Extension
     ids
 }
 
-/// Where the id of an extension belongs, if we have a use for it on this side. Viewers are told our SSRCs,
-/// so what identifies streams in every packet would be bytes for nothing; send times and audio levels are for the server.
+/// Where the id of an extension belongs, if we have a use for it on this side. Viewers get one stream a section, without
+/// names of layers; send times and audio levels are for the server.
 fn slot<'a>(ids: &'a mut ExtensionIds, uri: &str, side: Side) -> Option<&'a mut Option<u8>> {
     let presenter = side == Side::Presenter;
     match uri {
-        "urn:ietf:params:rtp-hdrext:sdes:mid" if presenter => Some(&mut ids.mid),
+        "urn:ietf:params:rtp-hdrext:sdes:mid" => Some(&mut ids.mid),
         "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id" if presenter => Some(&mut ids.rid),
         "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id" if presenter => Some(&mut ids.repaired_rid),
         "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time" if presenter => Some(&mut ids.abs_send_time),

@@ -206,13 +206,24 @@ fn a_viewer_is_not_sent_what_it_has_no_use_for() {
 
     let negotiated = viewed(name, offer, &Shape::default());
 
-    for unwanted in ["sdes:", "abs-send-time", "audio-level"] {
+    for unwanted in ["sdes:rtp-stream-id", "sdes:repaired-rtp-stream-id", "abs-send-time", "audio-level"] {
         assert!(!negotiated.answer.contains(unwanted), "{unwanted}");
     }
     let video = negotiated.sections.iter().find(|section| section.kind == Kind::Video).expect("accepted");
     assert_eq!(video.extensions.transport_cc, Some(4));
     assert_eq!(video.extensions.playout_delay, Some(5));
     assert_eq!(video.extensions.orientation, Some(3));
+}
+
+#[test]
+fn a_viewer_that_goes_by_names_of_sections_is_told_them() {
+    for (name, offer) in VIEWERS {
+        let negotiated = viewed(name, offer, &Shape::default());
+
+        let offers = offer.contains("urn:ietf:params:rtp-hdrext:sdes:mid");
+        assert_eq!(negotiated.answer.contains("urn:ietf:params:rtp-hdrext:sdes:mid"), offers, "{name}");
+        assert!(negotiated.sections.iter().all(|s| s.extensions.mid.is_some() == offers), "{name}");
+    }
 }
 
 #[test]

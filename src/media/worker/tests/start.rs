@@ -4,6 +4,7 @@ use super::super::*;
 use super::rig::{CHROMIUM_PLAY, CHROMIUM_PUBLISH, FFMPEG, OBS, Rig, ms};
 use crate::media::Role;
 use crate::wire::rtcp;
+use crate::wire::rtp::Header;
 use crate::wire::sdp::Kind;
 
 #[test]
@@ -43,6 +44,29 @@ fn sources_declared_in_each_other_s_section_play() {
     let tags = |ssrc: u32| client.of(ssrc).iter().map(|s| s.tag).collect::<Vec<_>>();
     assert_eq!(tags(client.audio().ssrc), sound);
     assert_eq!(tags(client.video().ssrc), picture);
+    rig.finish();
+}
+
+#[test]
+fn the_first_packets_name_their_section() {
+    let mut rig = Rig::new(1);
+    let presenter = rig.present(1, OBS);
+    let viewer = rig.watch(1, CHROMIUM_PLAY);
+    rig.live(&[presenter], ms(4000));
+
+    let client = &rig.clients[viewer];
+    for section in &client.sections {
+        let id = section.extensions.mid.expect("Chromium offers it");
+        let packets: Vec<_> =
+            client.raw.iter().filter(|raw| section.sources[0].ssrc.to_be_bytes() == raw[8..12]).collect();
+        let names = |raw: &[u8]| {
+            let header = Header::parse(raw).expect("RTP");
+            header.extensions(raw).any(|(i, value)| i == id && value == section.mid.as_bytes())
+        };
+        assert!(packets.len() > 150);
+        assert!(packets[..100].iter().all(|raw| names(raw)));
+        assert!(!packets[100..].iter().any(|raw| names(raw)));
+    }
     rig.finish();
 }
 
