@@ -95,6 +95,7 @@ counts! {
     DropReplay "tribune_datagrams_dropped_total" "reason" "replay" "SRTP or SRTCP seen before.",
     DropRtp "tribune_datagrams_dropped_total" "reason" "rtp" "RTP that makes no sense here.",
     DropUnknownSource "tribune_datagrams_dropped_total" "reason" "unknown_source" "RTP of no negotiated source.",
+    DropStandby "tribune_datagrams_dropped_total" "reason" "standby" "More than may wait behind a presenter that takes over.",
     DropSend "tribune_datagrams_dropped_total" "reason" "send" "The socket did not take it.",
     CutLate "tribune_viewer_cuts_total" "reason" "late" "Viewers cut to the next key frame because bursts left too late.",
     CutFull "tribune_viewer_cuts_total" "reason" "full" "Viewers cut to the next key frame because nothing could be sent.",

@@ -18,6 +18,8 @@ pub(super) struct Standby {
     leaving: VecDeque<Packet>,
     /// When the next part is due.
     due: Option<Instant>,
+    /// Packets that viewers should have got and do not.
+    dropped: u64,
 }
 
 impl Ingress {
@@ -87,8 +89,15 @@ impl Ingress {
         }
         if standby.leaving.len() < 2 * MOST_KEPT {
             standby.leaving.push_back(packet);
+        } else {
+            standby.dropped += 1;
         }
         None
+    }
+
+    /// Packets that had no place behind what is leaving, since this was asked last.
+    pub fn dropped(&mut self) -> u64 {
+        self.standby.as_mut().map_or(0, |standby| std::mem::take(&mut standby.dropped))
     }
 
     /// The next part of what is leaving, when it is due.

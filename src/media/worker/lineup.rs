@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Worker;
+use super::{Count, Worker};
 use crate::media::lineup::Part;
 use crate::media::packet::Packet;
 use crate::media::session::Half;
@@ -35,7 +35,11 @@ impl Worker {
         let part = stream.route.lineup().look(session.id, packet.source.kind, is_key, packet.received_at);
         match part {
             // Parameter sets in front of it may have taken over: then its source has been renewed meanwhile.
-            Part::OnAir => ingress.renew(packet).and_then(|packet| ingress.behind(packet)),
+            Part::OnAir => {
+                let packet = ingress.renew(packet).and_then(|packet| ingress.behind(packet));
+                self.counters.add(Count::DropStandby, ingress.dropped());
+                packet
+            }
             Part::TakeOver => self.take_over(at, key, packet, now),
             Part::StandBy | Part::Due => {
                 if stream.presenter == Some(key) {

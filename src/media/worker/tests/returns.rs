@@ -325,3 +325,25 @@ fn what_a_backup_kept_leaves_in_order_though_some_of_it_came_late() {
     assert_eq!(pictures.len(), 3 + 10 + 3 + 20 + 20);
     rig.finish();
 }
+
+#[test]
+fn what_has_no_place_behind_a_presenter_that_takes_over_is_counted() {
+    let mut rig = Rig::new(1);
+    let main = rig.stand(0, 0, OBS);
+    let spare = rig.stand(1, 0, OBS);
+    rig.watch(1, CHROMIUM_PLAY);
+    rig.deaf(&[main, spare], ms(2_500));
+    for _ in 0..200 {
+        if rig.aired().len() < 2 {
+            rig.frame(spare, Kind::Video, false, 3);
+            rig.run(ms(5));
+        }
+    }
+    assert_eq!((rig.aired(), rig.count(Count::DropStandby)), (vec![main, spare], 0));
+
+    // What it has kept is leaving, and it goes on faster than that.
+    rig.frame(spare, Kind::Video, false, 2_000);
+
+    assert!(rig.count(Count::DropStandby) > 400, "{}", rig.count(Count::DropStandby));
+    rig.finish();
+}
