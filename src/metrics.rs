@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{Counter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use self::delays::Delays;
 
@@ -18,19 +18,26 @@ mod delays;
 pub struct Metrics {
     /// Floors register what they count here, once, at start.
     pub registry: Registry,
+    /// Payload bytes kept for viewers who come later, of all streams.
+    pub cached: IntGauge,
     workers: OnceLock<Vec<Arc<WorkerCounters>>>,
 }
 
 impl Metrics {
     /// Nothing counted yet.
+    /// # Panics
+    /// Never: what it registers has valid names.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { registry: Registry::new(), workers: OnceLock::new() })
+        let cached = IntGauge::new("tribune_gop_cache_bytes", "Payload kept for viewers who come later.");
+        let cached = cached.expect("a name and a help text that are valid");
+        Arc::new(Self { registry: Registry::new(), cached, workers: OnceLock::new() })
     }
 
     /// Shows what these media threads count.
     /// # Errors
     /// When it was called before.
     pub fn show_media(&self, workers: Vec<Arc<WorkerCounters>>) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(self.cached.clone()))?;
         self.registry.register(Box::new(MediaCollector::new(workers.clone())?))?;
         // Registering fails the second time.
         let _ = self.workers.set(workers);
@@ -105,6 +112,7 @@ counts! {
     CatchUpPackets "tribune_catch_up_packets_total" "" "" "RTP packets sent from the cache to viewers who catch up.",
     CacheBytes "tribune_gop_given_up_total" "bound" "bytes" "Groups of pictures too large to be kept.",
     CachePackets "tribune_gop_given_up_total" "bound" "packets" "Groups of too many packets to be kept.",
+    CacheTotal "tribune_gop_given_up_total" "bound" "total" "Groups of pictures that gave way to those of other streams.",
     CacheAge "tribune_gop_given_up_total" "bound" "age" "Groups of pictures too long to be kept.",
     MailLost "tribune_mail_lost_total" "" "" "Letters between threads that found a full queue.",
     Panics "tribune_session_panics_total" "" "" "Bugs of ours, each ending one session.",

@@ -79,6 +79,7 @@ pub(super) struct Media {
     pub(super) gop_bytes: usize,
     pub(super) gop_packets: usize,
     pub(super) gop_age: Span,
+    pub(super) gop_total_bytes: usize,
 }
 
 /// `[streams]`
@@ -300,6 +301,7 @@ impl Default for Media {
             gop_bytes: 8_388_608,
             gop_packets: 8_192,
             gop_age: Span(std::time::Duration::from_secs(20)),
+            gop_total_bytes: 268_435_456,
         }
     }
 }

@@ -221,7 +221,8 @@ fn gop(media: &file::Media) -> Result<Bounds, ConfigError> {
     if !(Duration::from_secs(1)..=Duration::from_mins(1)).contains(&age) {
         return wrong("media.gop_age", format!("{} is not in 1s–60s", media.gop_age));
     }
-    Ok(Bounds { bytes, packets: if media.gop_cache { packets } else { 0 }, age })
+    let total = within("media.gop_total_bytes", media.gop_total_bytes, bytes, 1 << 40)?;
+    Ok(Bounds { bytes, packets: if media.gop_cache { packets } else { 0 }, age, total })
 }
 
 fn http_settings(file: &File) -> Result<http::Settings, ConfigError> {

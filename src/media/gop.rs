@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::packet::Packet;
 
-/// How much one layer keeps.
+/// How much one layer keeps, and all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Payload bytes.
@@ -15,12 +15,14 @@ pub struct Bounds {
     pub packets: usize,
     /// From the key frame's arrival to that of the newest packet.
     pub age: Duration,
+    /// Payload bytes of all layers of all streams.
+    pub total: usize,
 }
 
 impl Default for Bounds {
     /// Ten seconds of 6 Mbit/s.
     fn default() -> Self {
-        Self { bytes: 8 << 20, packets: 8192, age: Duration::from_secs(20) }
+        Self { bytes: 8 << 20, packets: 8192, age: Duration::from_secs(20), total: 256 << 20 }
     }
 }
 

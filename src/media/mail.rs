@@ -72,6 +72,11 @@ pub enum Mail {
         /// In the order of their numbers.
         packets: Vec<Arc<Packet>>,
     },
+    /// From the stream's home: nothing is kept any more, until the next key frame.
+    CacheGone {
+        /// Which stream.
+        stream: StreamId,
+    },
     /// From an outpost: a viewer needs a key frame.
     KeyframeWanted {
         /// Which stream.

@@ -48,6 +48,8 @@ pub struct Stream {
     bounds: Bounds,
     /// Caches given up, by the bound that was passed.
     given_up: [u64; 3],
+    /// Payload bytes of the caches, as they were last weighed.
+    weighed: usize,
     /// Newest presenter seen.
     presentation: u64,
     /// Presenter and payload type of the pictures that came last, and whether viewers have yet to be asked if they can
@@ -76,6 +78,7 @@ impl Stream {
             shed_at: None,
             bounds,
             given_up: [0; 3],
+            weighed: 0,
             presentation: 0,
             pictures: (0, 0),
             is_other: false,

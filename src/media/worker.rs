@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use prometheus::IntGauge;
 use slab::Slab;
 
 use super::clock::WallClock;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub clock: WallClock,
     /// How much is kept of each layer for viewers who come later.
     pub gop: Bounds,
+    /// Payload bytes that are kept of all streams, by the workers of their presenters: the others share the packets.
+    pub cached: IntGauge,
 }
 
 /// One worker.
@@ -179,6 +182,7 @@ impl Worker {
                 }
             }
             Mail::CacheWanted { stream, worker } => self.send_cache(stream, worker),
+            Mail::CacheGone { stream } => self.lose_cache(stream),
             Mail::Cached { stream, packets } => self.take_cache(stream, &packets, now),
             Mail::KeyframeWanted { stream, layer } => self.want_keyframe_here(stream, layer, now),
         }

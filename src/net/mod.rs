@@ -63,6 +63,7 @@ pub fn start(settings: &Settings, metrics: &Metrics, notices: mpsc::Sender<Notic
         identity: Identity::generate().map_err(io::Error::other)?,
         clock: WallClock::new(now, since_epoch),
         gop: settings.gop,
+        cached: metrics.cached.clone(),
     });
     let counters: Vec<_> = (0..workers).map(|_| Arc::new(WorkerCounters::default())).collect();
     metrics.show_media(counters.clone()).map_err(io::Error::other)?;

@@ -6,7 +6,7 @@ use super::*;
 use crate::media::packet::{Padding, Source};
 use crate::wire::sdp::{Codec, Feedback, Format, Kind};
 
-const BOUNDS: Bounds = Bounds { bytes: 1000, packets: 20, age: Duration::from_secs(10) };
+const BOUNDS: Bounds = Bounds { bytes: 1000, packets: 20, age: Duration::from_secs(10), total: 1000 };
 
 struct Presenter {
     source: Arc<Source>,

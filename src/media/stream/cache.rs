@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Stream;
 use crate::media::egress::Egress;
-use crate::media::gop::Passed;
+use crate::media::gop::{Gop, Passed};
 use crate::media::outbox::{Outbox, Run};
 use crate::media::packet::Packet;
 use crate::media::viewer::{Caught, Delivered, Viewer};
@@ -34,6 +34,21 @@ impl Stream {
     /// Nobody begins with what is kept: its presenter has gone, or it was not kept up.
     pub fn forget_cache(&mut self) {
         self.tracks[VIDEO].forget_gops();
+    }
+
+    /// Payload bytes that are kept more than when this was asked last. Only the presenter's worker counts them.
+    pub fn weigh(&mut self) -> i64 {
+        let layers = 0..self.tracks[VIDEO].layers().len() as u8;
+        let kept = layers.filter_map(|layer| self.tracks[VIDEO].gop(layer)).map(Gop::bytes).sum();
+        let counted = if self.presenter.is_some() { kept } else { 0 };
+        let before = std::mem::replace(&mut self.weighed, counted);
+        (counted as u64).cast_signed() - (before as u64).cast_signed()
+    }
+
+    /// When the key frame came that the oldest of what is kept begins with; `None` where nothing was weighed.
+    pub fn kept_since(&self) -> Option<Instant> {
+        let layers = (0..self.tracks[VIDEO].layers().len() as u8).filter(|_| self.weighed > 0);
+        layers.filter_map(|layer| Some(self.tracks[VIDEO].gop(layer)?.start()?.received_at)).min()
     }
 
     /// There are more viewers than can be served as it is.

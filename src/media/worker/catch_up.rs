@@ -168,6 +168,32 @@ impl Worker {
         }
     }
 
+    /// Takes note of what a stream keeps. When all keep too much, the oldest here gives way.
+    pub(super) fn weigh_cache(&mut self, stream: usize) {
+        self.shared.cached.add(self.streams[stream].weigh());
+        while self.shared.cached.get() > (self.shared.gop.total as u64).cast_signed() {
+            let oldest = self.streams.iter().filter_map(|(key, s)| Some((s.kept_since()?, key))).min();
+            let Some(stream) = oldest.and_then(|(_, key)| self.streams.get_mut(key)) else {
+                // It is of others, who look for themselves.
+                return;
+            };
+            stream.forget_cache();
+            self.shared.cached.add(stream.weigh());
+            self.counters.add(Count::CacheTotal, 1);
+            let route = &stream.route;
+            for outpost in route.outposts().filter(|outpost| *outpost != self.id) {
+                self.outgoing.push((outpost, Mail::CacheGone { stream: route.stream }));
+            }
+        }
+    }
+
+    /// The home keeps nothing any more.
+    pub(super) fn lose_cache(&mut self, stream: StreamId) {
+        if let Some(key) = self.by_stream.get(&stream) {
+            self.streams[*key].forget_cache();
+        }
+    }
+
     /// Counts the caches that were given up.
     pub(super) fn count_given_up(&mut self, stream: usize) {
         for (passed, times) in self.streams[stream].given_up() {

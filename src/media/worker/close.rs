@@ -117,6 +117,7 @@ impl Worker {
             }
             Half::Connecting { .. } | Half::Closing(_) => {}
         }
+        self.shared.cached.add(self.streams[at].weigh());
         self.notices.push(Notice::Closed { session: id, reason, summary });
         self.drop_stream_if_unused(at, key);
     }

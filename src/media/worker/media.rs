@@ -296,6 +296,7 @@ impl Worker {
             self.counters.add(count, std::mem::take(cut));
         }
         self.count_given_up(key);
+        self.weigh_cache(key);
     }
 
     /// What [`Worker::turn`] has sent was in the kernel's hands by then.

@@ -130,6 +130,7 @@ impl Rig {
             identity: Identity::generate().expect("a certificate"),
             clock: WallClock::new(start, Duration::from_hours(500_000)),
             gop,
+            cached: IntGauge::new("bytes", "kept").expect("a gauge"),
         });
         let counters: Vec<_> = (0..workers).map(|_| Arc::new(WorkerCounters::default())).collect();
         let make = |at: usize| {
@@ -370,6 +371,7 @@ impl Rig {
             assert_eq!(worker.catching.next_timeout(), None, "viewers who catch up");
         }
         assert_eq!(self.shared.lobby.traces(), 0, "the lobby");
+        assert_eq!(self.shared.cached.get(), 0, "what is kept for those who come later");
         for route in self.routes.values() {
             assert_eq!((route.home(), route.outposts().count()), (None, 0), "routes");
         }

@@ -158,3 +158,29 @@ fn who_begins_anew_before_its_turn_has_one_turn() {
     assert_continuous(&video(&rig, viewer));
     rig.finish();
 }
+
+#[test]
+fn when_all_keep_too_much_the_oldest_gives_way_everywhere() {
+    // A picture of three packets is 300 bytes.
+    let mut rig = Rig::keeping(2, Bounds { total: 10_000, ..Bounds::default() });
+    let presenters = [rig.present(1, OBS), rig.present(2, OBS)];
+    let away = rig.watch_at(1, 1, CHROMIUM_PLAY);
+    play(&mut rig, presenters[0], true, 10);
+    play(&mut rig, presenters[1], true, 20);
+    assert_eq!((rig.shared.cached.get(), rig.count(Count::CacheTotal)), (9_000, 0));
+    assert_eq!(video(&rig, away).len(), 30);
+
+    play(&mut rig, presenters[1], false, 4);
+
+    assert_eq!((rig.shared.cached.get(), rig.count(Count::CacheTotal)), (24 * 300, 1));
+    let late = [rig.watch(1, CHROMIUM_PLAY), rig.watch_at(1, 1, CHROMIUM_PLAY), rig.watch(2, CHROMIUM_PLAY)];
+    rig.run(ms(1_000));
+    let seen = late.map(|viewer| video(&rig, viewer).len());
+    assert_eq!(seen, [0, 0, 72], "pictures of the other stream only");
+    play(&mut rig, presenters[0], true, 1);
+    assert_eq!(rig.shared.cached.get(), 25 * 300, "from the next key frame on it keeps again");
+
+    rig.close(presenters[1], CloseReason::Deleted);
+    assert_eq!(rig.shared.cached.get(), 300);
+    rig.finish();
+}
