@@ -48,7 +48,7 @@ impl Auth {
     }
 
     /// The links that were made here.
-    pub fn links(&self) -> &Links {
+    pub fn links(&self) -> &Arc<Links> {
         &self.links
     }
 

@@ -124,19 +124,20 @@ impl Links {
         Ok(written?)
     }
 
-    /// Revokes one; `None` when there is no such link.
+    /// Revokes one; `None` when there is no such link. Until [`Links::save`] it is so only as long as the process lives.
+    pub fn revoke(&self, id: &str) -> Option<Link> {
+        let mut known = self.known();
+        let link = known.get_mut(id)?;
+        link.revoked = true;
+        Some(link.clone())
+    }
+
+    /// Writes down what was revoked.
     /// # Errors
-    /// `Io`: it is revoked until the process ends.
-    pub fn revoke(&self, id: &str) -> Result<Option<Link>, LinkError> {
+    /// `Io`: it would be good again after a restart.
+    pub fn save(&self) -> Result<(), LinkError> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(link) = self.known().get_mut(id).map(|link| {
-            link.revoked = true;
-            link.clone()
-        }) else {
-            return Ok(None);
-        };
-        self.write()?;
-        Ok(Some(link))
+        Ok(self.write()?)
     }
 
     /// Writes beside the place and renames, so that a crash leaves the old list or the new one.
@@ -230,13 +231,27 @@ mod tests {
         let links = Links::open(&dir.0).expect("none yet");
         links.add(link("a", 60)).expect("kept");
         links.add(link("b", 60)).expect("kept");
-        assert_eq!(links.revoke("a").expect("written").map(|link| link.id).as_deref(), Some("a"));
+        assert_eq!(links.revoke("a").map(|link| link.id).as_deref(), Some("a"));
+        links.save().expect("written");
 
         let links = Links::open(&dir.0).expect("some");
 
         assert!(links.is_revoked("a") && !links.is_revoked("b") && !links.is_revoked("c"));
         assert_eq!(links.all().len(), 2);
-        assert_eq!(links.revoke("c").expect("nothing to write"), None);
+        assert_eq!(links.revoke("c"), None);
+    }
+
+    #[test]
+    fn what_is_revoked_is_so_at_once_though_it_cannot_be_written() {
+        let dir = Dir::new("unwritable");
+        let links = Links::open(&dir.0).expect("none yet");
+        links.add(link("a", 60)).expect("kept");
+        fs::remove_dir_all(&dir.0).expect("removed");
+
+        let revoked = links.revoke("a");
+
+        assert!(revoked.is_some() && links.is_revoked("a"));
+        assert!(matches!(links.save(), Err(LinkError::Io(_))));
     }
 
     #[test]

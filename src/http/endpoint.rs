@@ -161,17 +161,16 @@ pub(super) fn introduce(
     let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect();
     let link = authorization(headers).ok().flatten().and_then(token_id);
-    let revoked = link.as_deref().is_some_and(|link| app.auth.links().is_revoked(link));
     let about = About {
         user_agent: agent.as_deref().map(clean),
         address: Some(client),
-        link,
+        link: link.clone(),
         offer: Some(theirs.into()),
         answer: Some(ours.into()),
     };
     app.control.describe(session, about);
-    if revoked {
-        // While the session was made.
+    // Whoever revokes it from here on finds this session; whoever did before has not.
+    if link.is_some_and(|link| app.auth.links().is_revoked(&link)) {
         app.control.close(session, CloseReason::Revoked);
     }
 }

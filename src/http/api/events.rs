@@ -15,17 +15,18 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::control::Control;
+use crate::control::auth::Auth;
 use crate::control::journal::JournalReader;
 use crate::control::stream::StreamName;
 
 use super::super::body::Body;
 use super::super::events::{self, Story, Told};
 use super::super::problem::Problem;
-use super::super::service::App;
+use super::super::service::{App, authorization};
 use super::{Query, admin, presenter, streams};
 
 /// GET: for an admin's token everything, or with `stream` what is of that stream; for a publish token with `stream` what
-/// is of its own.
+/// is of its own. It ends when the token is revoked.
 /// # Errors
 /// `Denied`, `Full` or `TooMany` when too many are being read.
 pub(super) fn open(app: &App, parts: &Parts, client: IpAddr) -> Result<Response<Body>, Problem> {
@@ -40,13 +41,18 @@ pub(super) fn open(app: &App, parts: &Parts, client: IpAddr) -> Result<Response<
     }
     let place = events::place(app, client)?;
     let reader = app.control.journal(stream.clone());
-    let chronicle = Chronicle { control: Arc::clone(&app.control), reader, stream, is_behind: true };
+    let token = authorization(&parts.headers).map_err(Problem::Denied)?.map(<[u8]>::to_vec);
+    let (control, auth) = (Arc::clone(&app.control), Arc::clone(&app.auth));
+    let chronicle = Chronicle { control, auth, token, reader, stream, is_behind: true };
     Ok(events::streaming(Box::new(chronicle), place))
 }
 
 /// All that happens.
 struct Chronicle {
     control: Arc<Control>,
+    auth: Arc<Auth>,
+    /// What its reader was let in with.
+    token: Option<Vec<u8>>,
     reader: JournalReader,
     /// Only what is of this one.
     stream: Option<StreamName>,
@@ -57,13 +63,18 @@ struct Chronicle {
 impl Story for Chronicle {
     fn next(mut self: Box<Self>) -> Pin<Box<dyn Future<Output = Told> + Send>> {
         Box::pin(async move {
-            let piece = self.piece().await;
+            let piece = self.piece().await.filter(|_| self.is_allowed());
             (self as Box<dyn Story>, piece)
         })
     }
 }
 
 impl Chronicle {
+    /// May it still be read? Revoking is among the news, so it is asked in time.
+    fn is_allowed(&self) -> bool {
+        self.auth.recognize(self.token.as_deref()).is_ok()
+    }
+
     async fn piece(&mut self) -> Option<Bytes> {
         if std::mem::take(&mut self.is_behind) {
             return Some(write("state", &self.state()));

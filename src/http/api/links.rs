@@ -1,6 +1,7 @@
 //! `/api/v1/links`: tokens for people, each a link and a QR code, to be revoked by name.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hyper::body::Incoming;
@@ -56,7 +57,8 @@ pub(super) async fn make(app: &App, parts: &Parts, body: Incoming) -> Result<Res
         expires: now.saturating_add(lifetime.as_secs()),
         revoked: false,
     };
-    app.auth.links().add(link.clone()).map_err(problem)?;
+    let (links, kept) = (Arc::clone(app.auth.links()), link.clone());
+    apart(move || links.add(kept)).await?;
     app.control.tell_link(&link);
 
     let page = if identity.right == Right::Publish { "publish" } else { "watch" };
@@ -81,13 +83,20 @@ pub(super) fn list(app: &App) -> Result<Response<Body>, Problem> {
     super::json(&json!({ "links": links }))
 }
 
-/// Revokes a link, and ends the sessions that were made with it.
+/// Revokes a link, and ends the sessions that were made with it. Neither waits for the disk.
 /// # Errors
 /// `NoLink`, `Internal` when it would be good again after a restart.
-pub(super) fn revoke(app: &App, id: &str) -> Result<Response<Body>, Problem> {
-    let link = app.auth.links().revoke(id).map_err(problem)?.ok_or(Problem::NoLink)?;
+pub(super) async fn revoke(app: &App, id: &str) -> Result<Response<Body>, Problem> {
+    let links = Arc::clone(app.auth.links());
+    let link = links.revoke(id).ok_or(Problem::NoLink)?;
     app.control.end_link(&link);
+    apart(move || links.save()).await?;
     Ok(empty())
+}
+
+/// Waits for the disk away from the threads that answer requests; done to its end also when the client hangs up.
+async fn apart(work: impl FnOnce() -> Result<(), LinkError> + Send + 'static) -> Result<(), Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::Internal)?.map_err(problem)
 }
 
 /// Whose token it is to be, and for how long.

@@ -147,7 +147,7 @@ async fn for_admins(app: &App, call: Call, parts: &Parts, body: Incoming) -> Res
         Call::Timeline(id) => sessions::timeline(app, id),
         Call::Links if parts.method == Method::POST => links::make(app, parts, body).await,
         Call::Links => links::list(app),
-        Call::Link(id) => links::revoke(app, &id),
+        Call::Link(id) => links::revoke(app, &id).await,
         Call::Reports => reports::list(app, &query),
         Call::Report(id) => reports::one(app, &id),
         Call::Document | Call::Streams | Call::Stream(_) | Call::Share(_) | Call::Events => Err(Problem::NoResource),
