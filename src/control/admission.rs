@@ -179,6 +179,11 @@ impl Control {
     ) -> Opened {
         let (subject, at) = (entrant.subject.as_deref(), entrant.created);
         self.records.began(entrant.id, Began { role, stream, subject, takes, at });
+        // Whoever has ended it already found nothing in the records that could end.
+        if self.directory.session(entrant.id).is_none() {
+            let reason = self.directory.inscription(entrant.id).unwrap_or(CloseReason::Abandoned);
+            self.records.ended(entrant.id, reason, Instant::now());
+        }
         self.meters.joined(role);
         self.meters.streams(self.directory.counts().1);
         Opened { session: entrant.id, etag: entrant.ice.etag, answer, guard: Some(Arc::clone(self)) }

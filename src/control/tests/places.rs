@@ -50,6 +50,18 @@ fn one_address_cannot_take_all_places_with_sessions_that_never_connect() {
 }
 
 #[test]
+fn a_session_that_ended_while_it_was_made_is_not_there_for_ever() {
+    let house = House::new();
+    let proposal = house.control.propose(&name("live"), None, |local| Ok(agreed(local))).expect("agreed");
+
+    // It is in the directory no more.
+    let opened = house.control.opened(Role::Viewer, &name("live"), proposal.entrant, String::new(), [true; 2]);
+
+    opened.delivered();
+    assert!(house.control.persons(None).is_empty());
+}
+
+#[test]
 fn only_provisioned_streams_exist_if_so_configured() {
     let named = [(name("live"), StreamPolicy::default())].into();
     let house = House::with(Policies { named, provisioned_only: true, ..Policies::default() }, 1_000, 1_000);
