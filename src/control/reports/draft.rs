@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Alarmed, Presented, Report, Spread, Traffic};
+use super::{Alarmed, Audience, Presented, Report, Spread, Traffic};
 use crate::control::alarms::Change;
 use crate::control::records::{Person, ShortId};
 use crate::control::stream::StreamName;
@@ -190,9 +190,11 @@ impl Draft {
     /// Once a second. Returns the report as far as it is when it is to be kept.
     pub(in crate::control) fn sample(&mut self, now: Instant) -> Option<Report> {
         let audience = &mut self.report.viewers;
-        if now.saturating_duration_since(self.sampled).as_secs() >= u64::from(audience.sample_seconds) {
+        // Seconds are never quite seconds. Where a sample stands tells when it was taken, so each has its own interval.
+        while now.saturating_duration_since(self.sampled) >= interval(audience) {
             audience.samples.push(self.most);
-            (self.most, self.sampled) = (self.watching as u32, now);
+            self.most = self.watching as u32;
+            self.sampled += interval(audience);
             if audience.samples.len() >= MOST_SAMPLES {
                 audience.samples = audience.samples.chunks(2).filter_map(|two| two.iter().max().copied()).collect();
                 audience.sample_seconds *= 2;
@@ -270,6 +272,11 @@ impl Values {
     }
 }
 
+/// Between two samples.
+fn interval(audience: &Audience) -> Duration {
+    Duration::from_secs(audience.sample_seconds.into())
+}
+
 /// Seconds between samples, at first.
 const FIRST_SAMPLE: u32 = 5;
 /// Then two become one: an hour is seen every five seconds, a day every two minutes.
@@ -322,6 +329,24 @@ mod tests {
         assert!(audience.samples.len() < MOST_SAMPLES, "{}", audience.samples.len());
         assert!(audience.samples.is_sorted() && audience.samples.last() == Some(&1_439));
         assert!(audience.sample_seconds.is_multiple_of(5));
+    }
+
+    #[test]
+    fn samples_stand_where_they_were_taken() {
+        let start = Instant::now();
+        let mut draft = draft(0, start);
+
+        for second in 1..=600 {
+            // As often as not a little less than five seconds have passed at the fifth look.
+            let late = Duration::from_millis(if second % 2 == 0 { 40 } else { 0 });
+            let now = start + Duration::from_secs(second) + late;
+            draft.watching(usize::from(second >= 500), now);
+            let _ = draft.sample(now);
+        }
+
+        let audience = draft.so_far(start + Duration::from_mins(10)).viewers;
+        let rise = audience.samples.iter().position(|count| *count > 0);
+        assert_eq!((audience.samples.len(), rise), (120, Some(99)));
     }
 
     #[test]
