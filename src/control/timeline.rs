@@ -134,7 +134,7 @@ pub(super) fn masked(sdp: &str) -> String {
 }
 
 /// How lines begin that are masked. The first two name the machine, as the third does for RTCP.
-const MASKED: [&str; 10] = [
+const MASKED: [&str; 12] = [
     "o=",
     "c=",
     "a=rtcp:",
@@ -144,6 +144,8 @@ const MASKED: [&str; 10] = [
     "a=candidate:",
     "a=remote-candidates:",
     "a=crypto:",
+    "a=key-mgmt:",
+    "k=",
     "a=identity:",
 ];
 
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn a_description_loses_its_secrets() {
         let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.77\r\nc=IN IP4 192.0.2.77\r\na=rtcp:9 IN IP4 192.0.2.77\r\n\
-            a=ice-pwd:secret1\r\nA=ICE-UFRAG:secret2\r\na=fingerprint:sha-256 secret3\r\n\
+            k=clear:secret4\r\na=ice-pwd:secret1\r\nA=ICE-UFRAG:secret2\r\na=fingerprint:sha-256 secret3\r\n\
             a=candidate:1 1 udp 1 192.0.2.77 9 typ host\r\na=mid:0\r\n";
 
         let masked = masked(offer);
