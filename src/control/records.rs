@@ -382,6 +382,15 @@ impl Control {
         persons
     }
 
+    /// Presenters and viewers that are connected.
+    pub fn connected(&self) -> [usize; 2] {
+        let state = self.records.state();
+        let connected = state.sessions.values().filter(|entry| entry.is_connected());
+        let mut counts = [0, 0];
+        connected.for_each(|entry| counts[usize::from(entry.role == Role::Viewer)] += 1);
+        counts
+    }
+
     /// How a stream is doing.
     pub fn status(&self, name: &StreamName) -> StreamStatus {
         let view = self.stream(name);
@@ -395,7 +404,7 @@ impl Control {
         names.extend(views.iter().map(|view| view.name.clone()));
         names.sort_unstable();
         names.dedup();
-        let view = |name: &StreamName| views.iter().find(|view| view.name == *name);
+        let view = |name: &StreamName| views.binary_search_by(|view| view.name.cmp(name)).ok().map(|at| &views[at]);
         names.iter().map(|name| self.status_of(name, view(name), now)).collect()
     }
 

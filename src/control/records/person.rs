@@ -245,9 +245,14 @@ impl Entry {
         self.timeline.add(now, Happening::Connected(remote, profile));
     }
 
-    /// A viewer who is connected and has not left.
+    /// Keys were agreed, and it has not left.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected_after.is_some() && self.ended.is_none()
+    }
+
+    /// A viewer who is connected.
     pub(super) fn is_watching(&self) -> bool {
-        self.role == Role::Viewer && self.connected_after.is_some() && self.ended.is_none()
+        self.role == Role::Viewer && self.is_connected()
     }
 
     /// Takes in how a presenter is doing.

@@ -9,7 +9,6 @@ use crate::control::records::{Picture, PresenterStatus, Sound, Stage, StreamStat
 use crate::control::stream::StreamName;
 use crate::control::wall;
 use crate::control::webhooks::{Line, LineStatus};
-use crate::media::Role;
 use crate::media::layer::LayerInfo;
 
 use super::super::body::Body;
@@ -20,16 +19,15 @@ use super::{presenter, rounded};
 /// The whole server.
 pub(super) fn server(app: &App) -> Value {
     let (control, load) = (&app.control, app.control.load());
-    let persons = control.persons(None);
-    let of = |role| persons.iter().filter(|person| person.role == role && person.connected_after.is_some()).count();
+    let [presenters, viewers] = control.connected();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "started": wall::stamp(control.began()),
         "uptime_s": control.began().elapsed().as_secs(),
         "ready": control.is_ready(),
         "sessions": control.sessions(),
-        "presenters": of(Role::Presenter),
-        "viewers": of(Role::Viewer),
+        "presenters": presenters,
+        "viewers": viewers,
         "streams": control.streams().len(),
         "capacity": {
             "max_sessions": control.max_sessions(),
