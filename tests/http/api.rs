@@ -337,6 +337,9 @@ async fn sessions_come_in_pages_and_without_their_secrets() {
     assert_eq!((&second["next"], second["sessions"].as_array().map(Vec::len)), (&Value::Null, Some(1)));
     let text = String::from_utf8_lossy(&reply.body).into_owned();
     assert!(!text.contains(&session(&show.presenter).to_string()), "the whole id is a secret");
+    show.house.control.close(session(&show.presenter), CloseReason::Deleted);
+    let (_, second) = show.ask("GET", &format!("/api/v1/sessions?after={next}"), Some(ROOT), None).await;
+    assert_eq!(second["sessions"][0]["id"], viewer["id"], "whoever the page ended with has left");
     show.house.shut_down().await;
 }
 
@@ -419,6 +422,27 @@ async fn a_link_lets_in_until_it_is_revoked() {
     show.house.post("/whep/closed", Some(&token), &offer("chromium-156-play")).await.assert_problem(401, "revoked");
     let (_, listed) = show.ask("GET", "/api/v1/links", Some(ROOT), None).await;
     assert_eq!((&listed["links"][0]["id"], &listed["links"][0]["revoked"]), (&json!(id), &json!(true)));
+    show.house.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_link_that_is_revoked_tells_nothing_more() {
+    let mut show = Show::new().await;
+    let wanted = r#"{"stream": "live", "right": "publish"}"#;
+    let (_, link) = show.ask("POST", "/api/v1/links", Some(ROOT), Some(wanted)).await;
+    let (id, token) = (link["id"].as_str().expect("an id"), link["token"].as_str().expect("a token"));
+    let mut tcp = show.house.connect().await;
+    let head = "Host: a\r\nConnection: close";
+    let request = format!("GET /api/v1/events?stream=live HTTP/1.1\r\n{head}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.expect("written");
+    hear(&mut tcp, &mut String::new(), "event: state").await;
+
+    show.ask("DELETE", &format!("/api/v1/links/{id}"), Some(ROOT), None).await;
+    show.house.ask("DELETE", &show.viewer, &[], b"").await;
+
+    let mut rest = String::new();
+    within(tcp.read_to_string(&mut rest)).await.expect("read to its end");
+    assert!(!rest.contains("event:"), "{rest}");
     show.house.shut_down().await;
 }
 

@@ -19,14 +19,17 @@ use super::{Query, rounded};
 
 /// Open sessions, the oldest first, a page at a time.
 /// # Errors
-/// `BadRequest` when `after` names none.
+/// `BadRequest` when `after` names none that is known.
 pub(super) fn list(app: &App, query: &Query) -> Result<Response<Body>, Problem> {
     let persons = app.control.persons(query.stream.as_ref());
     let from = match &query.after {
         None => 0,
         Some(after) => {
-            let last = persons.iter().position(|person| person.id.to_string() == *after);
-            last.ok_or(Problem::BadRequest("after is not an open session's id"))? + 1
+            // Whoever a page ended with may have left before the next one is asked for.
+            let last = after.parse().ok().and_then(|after| app.control.called(after));
+            let last = last.and_then(|last| app.control.person(last));
+            let last = last.ok_or(Problem::BadRequest("after is not a session's id"))?;
+            persons.partition_point(|person| (person.created, person.id) <= (last.created, last.id))
         }
     };
     let page: Vec<&Person> = persons.iter().skip(from).take(query.limit()).collect();
