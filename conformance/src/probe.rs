@@ -78,6 +78,7 @@ impl Probe {
         // An ICMP error from an earlier datagram ends nothing; only the deadline does.
         while let Ok(received) = timeout_at(deadline, self.socket.recv_from(&mut buffer)).await {
             let Ok((length, source)) = received else {
+                // There may be many of them at once.
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;
             };

@@ -156,6 +156,7 @@ async def main(words: argparse.Namespace) -> None:
         viewer = await watch(http, words, counter)
         await asyncio.wait_for(counter.first.wait(), FIRST_PICTURE_WITHIN)
         first_picture = time.monotonic() - began
+        # Until it has caught up: what was sent before it came is not to be counted.
         await asyncio.sleep(1.0)
 
         sent, decoded, energy = pattern.sent, counter.frames, counter.energy

@@ -114,6 +114,7 @@ async fn media_stops(cx: &Context, side: Side) -> Done {
     let (session, live) = playing(cx, side).await?;
     live.order(Order::Freeze).await;
     let start = Instant::now();
+    // Consent lasts for 30 s (RFC 7675 §5.1); then nothing may come for a while.
     sleep(Duration::from_secs(34)).await;
     let before = live.seen().media_at;
     sleep(Duration::from_secs(2)).await;
@@ -168,6 +169,7 @@ async fn strangers_end_nothing(cx: &Context, side: Side) -> Done {
     // And a port that is unreachable for a moment: the old one, while media is on its way there.
     let probe = Probe::new(cx, &session).await?;
     live.order(Order::Move).await;
+    // Some packets of media have to find that port closed.
     sleep(Duration::from_millis(300)).await;
     live.order(Order::Send(ordinary(&probe))).await;
     let count = |seen: &crate::rtc::Seen| seen.tracks.iter().map(|t| t.packets).sum::<u64>();
@@ -222,6 +224,7 @@ async fn restart_without_a_gap(cx: &Context, side: Side) -> Done {
     // One of them may be lost; a server takes the same nomination more than once.
     for _ in 0..2 {
         live.order(Order::Send(check.clone())).await;
+        // As far apart as a client's own repetitions are (RFC 8445 §14.3).
         sleep(Duration::from_millis(650)).await;
     }
     let seen = live.seen();

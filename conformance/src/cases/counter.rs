@@ -137,6 +137,7 @@ async fn thirty_seconds(cx: &Context, side: Side) -> Done {
         return Err(Halt::NotApplicable("the counter-offer says how long it is valid".into()));
     }
     let ((_first, early), (_second, late)) = (one.accept(cx).await?, two.accept(cx).await?);
+    // One answer well within the time, one well after it.
     sleep(Duration::from_secs(25)).await;
     let early = one.patch(cx, &early).await?;
     sleep(Duration::from_secs(10)).await;

@@ -69,6 +69,7 @@ async fn torn_down_after_delete(cx: &Context, side: Side) -> Done {
     let exchange = cx.close(&session).await?;
     let start = Instant::now();
     let ended = live.until(Duration::from_secs(1), torn_down).await;
+    // What was on its way may still come for two seconds; behind that nothing.
     sleep(Duration::from_secs(2).saturating_sub(start.elapsed())).await;
     let deadline = Instant::now();
     sleep(Duration::from_millis(700)).await;

@@ -309,6 +309,7 @@ async fn one_port_for_all(cx: &Context, side: Side) -> Done {
 
 async fn burst(cx: &Context, side: Side) -> Done {
     let (session, live) = playing(cx, side).await?;
+    // The beginning, which a cache may send faster than it came.
     sleep(Duration::from_secs(1)).await;
     let most = live.seen().tracks.iter().map(|t| t.burst).max().unwrap_or_default();
     cx.close(&session).await?;
@@ -322,6 +323,7 @@ async fn repairs(cx: &Context, side: Side) -> Done {
     let far = |seen: &crate::rtc::Seen| seen.track(MediaKind::Video).is_some_and(|t| t.last > start + 60);
     live.until(Duration::from_secs(6), far).await;
     live.order(Order::Mishear(u64::MAX)).await;
+    // What was lost last is on its way.
     sleep(Duration::from_millis(500)).await;
     let seen = live.seen();
     cx.close(&session).await?;
