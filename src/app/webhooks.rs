@@ -75,7 +75,7 @@ fn tell(line: &Line, change: Change) {
         Change::Fails(error) => tracing::warn!(webhook, origin, error, "a webhook fails, and is tried again"),
         Change::Well => tracing::info!(webhook, origin, "the webhook is well again"),
         Change::Stopped => {
-            tracing::warn!(webhook, origin, "the webhook's receiver is gone (HTTP 410); it is told no more")
+            tracing::warn!(webhook, origin, "the webhook's receiver is gone (HTTP 410); it is told no more");
         }
     }
 }

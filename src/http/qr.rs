@@ -94,7 +94,9 @@ mod tests {
                 line.trim_start().trim_start_matches("\x1b[30;107m").trim_end_matches("\x1b[0m").chars().collect()
             })
             .collect();
-        assert!(lines.len() >= 18 && lines.iter().all(|line| line.len() as i32 == code.size() + 2 * MARGIN));
+        assert!(
+            lines.len() >= 18 && lines.iter().all(|line| i32::try_from(line.len()) == Ok(code.size() + 2 * MARGIN))
+        );
         for (row, line) in (-MARGIN..).step_by(2).zip(&lines) {
             for (x, block) in (-MARGIN..).zip(line) {
                 assert_eq!("▀█".contains(*block), code.get_module(x, row), "{x} {row}");

@@ -108,10 +108,9 @@ fn vp9_frame(frame: &[u8]) -> Option<(u16, u16)> {
     }
     let is_rgb = bits.read(3)? == 7;
     bits.skip(match (is_rgb, profile & 1 == 1) {
-        (false, false) => 1,
         (false, true) => 4,
         (true, false) => 0,
-        (true, true) => 1,
+        (false, false) | (true, true) => 1,
     })?;
     Some(((bits.read(16)? + 1).try_into().ok()?, (bits.read(16)? + 1).try_into().ok()?))
 }

@@ -185,6 +185,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is told once, by itself")]
 struct Told {
     first_media: bool,
     first_picture: bool,

@@ -107,7 +107,7 @@ impl Pulse {
         let Self { timestamp, key_at, key_interval, asked_at, by_clock, newest, picture, sizes, .. } = *self;
         let lost = lost.max(self.lost);
         let known = Self { picture, timestamp, key_at, key_interval, asked_at, by_clock, newest, ..Self::default() };
-        *self = Self { lost, sizes, ..known };
+        *self = Self { sizes, lost, ..known };
     }
 }
 
