@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::harness::{House, within};
-use tribune::app::webhooks::{Senders, try_all};
+use tribune::app::webhooks::{Senders, Tried, try_all};
 use tribune::client::Url;
 use tribune::control::auth::Right;
 use tribune::control::links::Link;
@@ -259,7 +259,9 @@ async fn a_receiver_that_hangs_disturbs_no_other() {
     let teller = Teller::new(&[&hanging, &well], brisk());
 
     let names: Vec<String> = (0..50).map(|n| n.to_string()).collect();
-    names.iter().for_each(|name| teller.tell(name));
+    for name in &names {
+        teller.tell(name);
+    }
 
     for name in &names {
         assert_eq!(well.next().await.link(), name);
@@ -297,7 +299,7 @@ async fn a_test_event_tells_how_each_receiver_answers() {
 
     let tried = try_all(&[hook(&good.url), hook(&bad.url), hook(&there)]).await.expect("TLS");
 
-    assert_eq!(tried.iter().map(|one| one.is_good()).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(tried.iter().map(Tried::is_good).collect::<Vec<_>>(), [true, false, false]);
     assert!(tried.iter().all(|one| !one.origin.contains("secret")), "{tried:?}");
     assert_eq!(tried[1].result.as_ref().map(|receipt| receipt.status), Ok(403));
     assert_eq!(tried[2].result.as_ref().map_err(ToString::to_string), Err("no HTTP answer: connection refused".into()));
