@@ -3,7 +3,7 @@
 import { ALARMS } from "./admin-log.js";
 import { ask, download, token } from "./api.js";
 import { draw } from "./chart.js";
-import { agent, bytes, clock, dateAndTime, duration, element, figures, millis, number, percent, set } from "./words.js";
+import { agent, bytes, clock, codec, dateAndTime, duration, element, figures, millis, number, percent, set } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const id = decodeURIComponent(location.pathname.split("/").pop());
@@ -31,8 +31,10 @@ function show(report) {
     ([what, { p50, p95, max, count }]) => [what, ...(count ? [millis(p50), millis(p95), millis(max)] : ["–", "–", "–"]), number(count)]));
   fill("traffic", [["from the presenter", received], ["to viewers", sent]].map(([what, traffic]) => [
     what, number(traffic.packets), bytes(traffic.bytes), `${number(traffic.lost)} (${percent(traffic.lost / Math.max(traffic.packets + traffic.lost, 1))})`, number(traffic.resent)]));
-  fill("presenters", report.presenters.map(({ subject, user_agent, from, to, reason }) =>
-    [subject ?? "–", agent(user_agent), clock(from), to ? clock(to) : "still on", (reason ?? "–").replaceAll("_", " ")]), PEOPLE);
+  const presented = ({ video, width, height, audio }) =>
+    [video && codec(video), width && `${width} × ${height}`, audio && codec(audio)].filter(Boolean).join(" ") || "–";
+  fill("presenters", report.presenters.map(({ subject, user_agent, from, to, reason, ...what }) =>
+    [subject ?? "–", agent(user_agent), presented(what), clock(from), to ? clock(to) : "still on", (reason ?? "–").replaceAll("_", " ")]), PEOPLE);
   fill("alarms", report.alarms.map(({ kind, from, to, detail }) => [ALARMS[kind] ?? kind, clock(from), to ? clock(to) : "still on", detail]), WORDS);
   $("no-alarms").hidden = report.alarms.length > 0;
   $("alarms-place").hidden = report.alarms.length === 0;
@@ -51,7 +53,7 @@ function chart({ started, ended, written, viewers, alarms }) {
 
 /** How the cells of a row are set: its header, then the others. */
 const NUMBERS = ["", "number", "number", "number", "number"];
-const PEOPLE = ["wide", "wide", "", "", ""];
+const PEOPLE = ["wide", "wide", "", "", "", ""];
 const WORDS = ["", "", "", "wide"];
 
 /** Fills a table: the first cell of a row is its header. */

@@ -173,10 +173,9 @@ impl Records {
             Notice::Vitals { vitals, .. } => entry.vitals = Some(Arc::clone(vitals)),
             Notice::Started { kind, format, .. } => {
                 entry.started(*kind, format, now);
-                if show.started(&stream, id, *kind, format, now) {
-                    for there in state.sessions.values().filter(|there| there.is_watching() && there.stream == stream) {
-                        show.seen(&there.about);
-                    }
+                show.started(*kind, format);
+                if show.begin(&stream, id, now) {
+                    state.see(&stream);
                 }
             }
             Notice::Layers { kind: Kind::Video, layers, .. } => entry.layers.clone_from(layers),
@@ -217,6 +216,9 @@ impl Records {
         for change in show.follow(presenter, watching, grace, now) {
             change.tell(&self.journal, stream, show);
         }
+        // A presenter that was silent for longer than the grace time, or stood by, has sent its first packet before.
+        let sends = |id: &SessionId| state.sessions.get(id).is_some_and(|entry| entry.codecs != [None; 2]);
+        let begins = presenter.filter(sends).is_some_and(|id| show.begin(stream, id, now));
         if let Some(report) = show.finished.take()
             && let Some(shelf) = self.shelf.get()
         {
@@ -225,6 +227,9 @@ impl Records {
         }
         if show.is_forgettable() {
             state.shows.remove(stream);
+        }
+        if begins {
+            state.see(stream);
         }
     }
 
@@ -291,6 +296,14 @@ impl State {
     fn codecs(&self, stream: &StreamName) -> [Option<&'static str>; 2] {
         let presenter = self.shows.get(stream).and_then(|show| show.presenter);
         presenter.and_then(|id| self.sessions.get(&id)).map(|presenter| presenter.codecs).unwrap_or_default()
+    }
+
+    /// Whoever watches a broadcast that begins.
+    fn see(&mut self, stream: &StreamName) {
+        if let Some(show) = self.shows.get_mut(stream) {
+            let there = self.sessions.values().filter(|entry| entry.is_watching() && entry.stream == *stream);
+            there.for_each(|entry| show.seen(&entry.about));
+        }
     }
 
     /// Forgets sessions that have been over for long.

@@ -174,6 +174,8 @@ pub(super) struct Entry {
     playing: Option<(Playing, Option<String>)>,
     pub(super) vitals: Option<Arc<Vitals>>,
     pub(super) health: Option<(Health, Instant)>,
+    /// Packets a second of a presenter's that one viewer gets, smoothed: a second with a key frame has more.
+    pub(super) pace: Option<f64>,
     pub(super) summary: Option<Summary>,
     pub(super) timeline: Timeline,
     /// What of its numbers stands in its timeline.
@@ -219,6 +221,7 @@ impl Entry {
             playing: None,
             vitals: None,
             health: None,
+            pace: None,
             summary: None,
             timeline: Timeline::new(created),
             told: Told::default(),
@@ -259,6 +262,8 @@ impl Entry {
     /// Takes in how a presenter is doing.
     pub(super) fn healthy(&mut self, health: &Health, now: Instant) {
         self.health = Some((*health, now));
+        let rate = packets_per_second(health);
+        self.pace = Some(self.pace.map_or(rate, |known| known + (rate - known) * PACE_WEIGHT));
         self.counted.packets += health.packets;
         self.counted.bytes += health.bytes;
         self.counted.lost += health.lost;
@@ -383,6 +388,15 @@ impl Control {
     }
 }
 
+/// Packets a second of sound and of the best picture, which is what a viewer gets.
+fn packets_per_second(health: &Health) -> f64 {
+    let audio = health.audio.map_or(0, |audio| audio.packets);
+    let video = health.video.map_or(0, |video| video.packets);
+    f64::from(audio + video) / health.interval.as_secs_f64().max(0.001)
+}
+
+/// Of the last second in what is known.
+const PACE_WEIGHT: f64 = 0.2;
 /// Characters of a reason.
 const LONGEST_WHY: usize = 200;
 /// Share of lost packets from which on it is a burst, until it is below the other.

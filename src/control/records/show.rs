@@ -248,18 +248,15 @@ impl Show {
         }
     }
 
-    /// The presenter's first packet: a broadcast begins, or goes on. `true` when it begins.
-    pub(super) fn started(
-        &mut self,
-        name: &StreamName,
-        id: SessionId,
-        kind: Kind,
-        format: &Format,
-        now: Instant,
-    ) -> bool {
+    /// The presenter sends this.
+    pub(super) fn started(&mut self, kind: Kind, format: &Format) {
         if kind == Kind::Audio {
             self.sound = Some(format.codec);
         }
+    }
+
+    /// Something comes from the presenter: a broadcast begins, or goes on. `true` when it begins.
+    pub(super) fn begin(&mut self, name: &StreamName, id: SessionId, now: Instant) -> bool {
         if self.presenter != Some(id) {
             return false;
         }
@@ -333,7 +330,6 @@ impl StreamStatus {
             Stage::Live => Stage::Grace,
             other => other,
         };
-        let health = presenter.and_then(|(_, entry)| entry.health).map(|(health, _)| health);
         Self {
             name: name.clone(),
             stage,
@@ -345,7 +341,7 @@ impl StreamStatus {
             average: draft.map_or(viewers as f64, |draft| draft.average(now)),
             alarms: show.map(|show| show.watchman.alarms().cloned().collect()).unwrap_or_default(),
             report: draft.map(|draft| draft.id().to_owned()),
-            packets_per_viewer: health.map(packets_per_second).filter(|rate| *rate > 0.0),
+            packets_per_viewer: presenter.and_then(|(_, entry)| entry.pace).filter(|rate| *rate >= 1.0),
             room: None,
         }
     }
@@ -395,10 +391,3 @@ impl PresenterStatus {
 
 /// Until the last numbers of viewers are there for the report, which are told every two seconds.
 const SETTLED: Duration = Duration::from_secs(3);
-
-/// Packets a second of sound and of the best picture, which is what a viewer gets.
-fn packets_per_second(health: Health) -> f64 {
-    let audio = health.audio.map_or(0, |audio| audio.packets);
-    let video = health.video.map_or(0, |video| video.packets);
-    f64::from(audio + video) / health.interval.as_secs_f64().max(0.001)
-}

@@ -207,3 +207,18 @@ fn a_stream_with_backups_is_live_as_long_as_one_of_them_is_on_air() {
     house.end(spare, CloseReason::Silent);
     assert!(!house.is_live());
 }
+
+#[test]
+fn a_broadcast_begins_with_whoever_goes_on_air_first() {
+    let house = backup();
+    let main = house.live("live", "main");
+    let spare = house.live("live", "spare");
+    // The one that has the better place sends nothing; the other one stands by until that is clear.
+    house.control.notice(Notice::Started { session: spare, kind: Kind::Video, format: format(Codec::Vp8) });
+    assert_eq!(house.control.status(&name("live")).report, None);
+
+    house.control.notice(Notice::OnAir { session: spare });
+
+    let status = house.control.status(&name("live"));
+    assert!(status.report.is_some() && status.presenter.is_some_and(|one| one.video.is_some()), "of {main:?}");
+}
