@@ -30,6 +30,8 @@ pub(in crate::control) struct Draft {
     first_packet: Values,
     first_picture: Values,
     saved: Option<Instant>,
+    /// Whose packets came last.
+    newest: Option<ShortId>,
 }
 
 impl Draft {
@@ -59,6 +61,7 @@ impl Draft {
             first_packet: Values::default(),
             first_picture: Values::default(),
             saved: None,
+            newest: None,
         }
     }
 
@@ -89,6 +92,10 @@ impl Draft {
 
     /// A presenter's first packet came.
     pub(in crate::control) fn presenter_came(&mut self, session: ShortId, now: Instant) {
+        // Of more than are listed the one that is there would be another one each time.
+        if self.newest.replace(session) == Some(session) {
+            return;
+        }
         let session = session.to_string();
         if self.report.presenters.iter().any(|known| known.session == session) {
             return;
@@ -375,5 +382,20 @@ mod tests {
 
         let report = draft.finish(start, false);
         assert_eq!((report.presenters.len(), report.reconnects), (2, 1));
+    }
+
+    #[test]
+    fn presenters_that_are_not_listed_any_more_are_counted_once() {
+        let start = Instant::now();
+        let mut draft = draft(0, start);
+
+        for n in 0..=MOST_ENTRIES {
+            let session = format!("{n:016x}").parse().expect("a name");
+            draft.presenter_came(session, start);
+            draft.presenter_came(session, start);
+        }
+
+        let report = draft.finish(start, false);
+        assert_eq!((report.presenters.len(), report.reconnects), (MOST_ENTRIES, MOST_ENTRIES as u32));
     }
 }
