@@ -124,7 +124,7 @@ class Card {
       ["Peak", number(viewers.peak)],
       ["Average", number(viewers.average)],
       ["Room for more", room === null ? "–" : `about\u00a0${number(room)}`],
-      ...(presenter ? presenting(presenter) : []),
+      ...(presenter ? presenting(presenter, this.#stream.alarms) : []),
     ]);
     draw(this.graph, this.#points, `Viewers of ${this.name}`);
     if (this.#isRecalled) return;
@@ -164,13 +164,15 @@ function from({ user_agent, subject, address, connected_s }) {
   return [agent(user_agent), subject, address, `for ${duration(connected_s)}`].filter(Boolean).join(" · ");
 }
 
-function presenting({ video, audio, bitrate, loss, rtt_ms }) {
+function presenting({ video, audio, bitrate, loss, rtt_ms }, alarms) {
   const rows = [["Comes in", bits(bitrate)], ["Loss", percent(loss), loss > 0.02], ["Round trip", millis(rtt_ms)]];
   if (video) {
     const size = video.width ? ` ${video.width}\u00a0×\u00a0${video.height}` : "";
     const rate = Math.max(...video.layers.map(({ fps }) => fps), 0);
     rows.unshift(["Picture", `${codec(video.codec)}${size}${rate ? `, ${Math.round(rate)}/s` : ""}`]);
-    rows.push(["Key frames", video.key_interval_ms === null ? "–" : `every ${(video.key_interval_ms / 1000).toFixed(1)} s`, video.key_interval_ms > 4000]);
+    // Whoever sends them when asked may be slow with them otherwise: the server knows who does.
+    const rare = alarms.some(({ kind }) => kind === "key_frame_interval");
+    rows.push(["Key frames", video.key_interval_ms === null ? "–" : `every ${(video.key_interval_ms / 1000).toFixed(1)} s`, rare]);
     if (video.has_b_frames) rows.push(["B-frames", "yes: turn them off", true]);
     if (video.is_frozen) rows.push(["Picture", "frozen", true]);
   }

@@ -218,7 +218,8 @@ fn b_frames(video: &VideoHealth) -> Option<String> {
 /// Whoever answers requests need not send key frames by the clock: browsers send none unless they are asked. Of whoever
 /// cannot be asked it shows before the next one comes.
 fn key_frames(video: &VideoHealth) -> Option<String> {
-    let by_clock = video.key_interval.filter(|interval| video.keys_by_clock && *interval > KEY_FRAMES);
+    let is_clock = video.keys_by_clock || !video.can_be_asked;
+    let by_clock = video.key_interval.filter(|interval| is_clock && *interval > KEY_FRAMES);
     let unanswered = video.unanswered.filter(|waited| *waited > KEY_FRAMES);
     let overdue = video.since_key.filter(|since| !video.can_be_asked && video.frames > 0 && *since > KEY_FRAMES);
     let seconds = by_clock.max(overdue).or(unanswered)?.as_secs_f64();

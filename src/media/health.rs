@@ -47,7 +47,7 @@ pub struct VideoHealth {
     pub key_frames: u32,
     /// Between the last two key frames.
     pub key_interval: Option<Duration>,
-    /// The last key frame came by the presenter's clock, not because it was asked for.
+    /// The last key frame came by the presenter's clock: not because it was asked for, nor when something else changed.
     pub keys_by_clock: bool,
     /// It agreed to send key frames when it is asked.
     pub can_be_asked: bool,

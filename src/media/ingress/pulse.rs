@@ -74,8 +74,13 @@ impl Pulse {
         }
         if is_key && self.key_at.is_none_or(|(_, before)| before != timestamp) {
             self.key_frames += 1;
-            self.key_interval = self.key_at.map(|(at, _)| now.saturating_duration_since(at)).or(self.key_interval);
-            self.by_clock = self.asked_at.take().is_none_or(|at| now.saturating_duration_since(at) > ANSWER);
+            let interval = self.key_at.map(|(at, _)| now.saturating_duration_since(at));
+            // Browsers send one by themselves now and then, with another size or camera; a clock is regular.
+            let is_regular =
+                interval.zip(self.key_interval).is_some_and(|(now, before)| now.abs_diff(before) < now / 10);
+            let was_late = self.asked_at.take().map(|at| now.saturating_duration_since(at) > ANSWER);
+            self.by_clock = was_late.unwrap_or(is_regular);
+            self.key_interval = interval.or(self.key_interval);
             self.key_at = Some((now, timestamp));
         }
         self.picture = (self.picture.0.saturating_add(bytes as u32), self.picture.1 || is_key);
@@ -183,7 +188,7 @@ const INTERVAL: Duration = Duration::from_millis(900);
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// A key frame that comes so soon after it was asked for comes because of that.
-const ANSWER: Duration = Duration::from_millis(1_500);
+const ANSWER: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
@@ -224,16 +229,21 @@ mod tests {
     #[test]
     fn a_key_frame_that_was_asked_for_is_told_from_one_by_the_clock() {
         let (mut pulse, start) = (Pulse::default(), Instant::now());
+        let mut before = 0;
         let mut key = |timestamp: u32, asked: Option<u64>, now: u64| {
+            for millis in (std::mem::replace(&mut before, now)..now).step_by(1_000) {
+                pulse.picture((timestamp - 1, true, false), 90, true, at(start, millis));
+            }
             asked.inspect(|millis| pulse.asked(at(start, *millis)));
             pulse.picture((timestamp, true, true), 900, true, at(start, now));
             pulse.by_clock
         };
 
-        assert!(key(1, None, 0));
+        assert!(!key(1, None, 0));
         assert!(!key(2, Some(1_000), 1_200));
-        assert!(key(3, Some(2_000), 9_000));
-        assert!(key(4, None, 18_000));
+        assert!(key(3, Some(2_000), 9_000), "much later than it was asked for");
+        assert!(key(4, None, 17_000), "as long after the last one as that one was");
+        assert!(!key(5, None, 23_000), "by itself, but at no clock's time");
     }
 
     #[test]
