@@ -270,13 +270,14 @@ impl Records {
         let Some(shelf) = self.shelf.get() else {
             return;
         };
+        let mut last = Vec::new();
         for (stream, show) in &mut state.shows {
             if let Some(report) = show.finish(now) {
                 self.journal.tell(Some(stream), &News::Report(&report.id));
-                shelf.put(report);
+                last.push(report);
             }
         }
-        shelf.close();
+        shelf.close(last);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

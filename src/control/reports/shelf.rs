@@ -61,20 +61,29 @@ impl Shelf {
 
     /// Keeps a report in place of the one of the same name. The oldest goes when there are too many.
     pub(in crate::control) fn put(&self, report: Report) {
-        let mut reports = self.all();
-        reports.insert(report.id.clone(), report.clone());
-        let removed = if reports.len() > MOST_REPORTS { reports.pop_first() } else { None };
-        drop(reports);
-        self.order(Order::Write(Box::new(report)));
-        if let Some((id, _)) = removed {
-            self.order(Order::Remove(id));
+        for order in self.keep(report) {
+            self.order(order);
         }
     }
 
-    /// Waits until all is written.
-    pub(in crate::control) fn close(&self) {
+    /// Keeps it in memory. Returns what is to be done on the disk.
+    fn keep(&self, report: Report) -> impl Iterator<Item = Order> + use<> {
+        let mut reports = self.all();
+        reports.insert(report.id.clone(), report.clone());
+        let removed = if reports.len() > MOST_REPORTS { reports.pop_first() } else { None };
+        let removed = removed.map(|(id, _)| Order::Remove(id));
+        std::iter::once(Order::Write(Box::new(report))).chain(removed)
+    }
+
+    /// Keeps these as the last ones, and waits until all is written.
+    pub(in crate::control) fn close(&self, last: Vec<Report>) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((orders, thread)) = writer {
+            for order in last.into_iter().flat_map(|report| self.keep(report)) {
+                // However many there are, each waits for its turn: it could be told to nobody later. Only a thread that
+                // panicked takes none.
+                let _ = orders.send(order);
+            }
             drop(orders);
             // A thread that panicked has said so already.
             let _ = thread.join();
@@ -96,7 +105,7 @@ impl Shelf {
 
 impl Drop for Shelf {
     fn drop(&mut self) {
-        self.close();
+        self.close(Vec::new());
     }
 }
 
@@ -237,6 +246,16 @@ mod tests {
 
         assert!(!path(&dir.0, "000000").exists());
         assert_eq!(Shelf::open(&dir.0).expect("a shelf").all().len(), MOST_REPORTS);
+    }
+
+    #[test]
+    fn all_that_end_with_the_process_are_written() {
+        let dir = Dir::new("end");
+        let shelf = Shelf::open(&dir.0).expect("a shelf");
+
+        shelf.close((0..2 * ORDERS).map(|n| report(&format!("{n:06}"), Some("x"))).collect());
+
+        assert_eq!(Shelf::open(&dir.0).expect("a shelf").all().len(), 2 * ORDERS);
     }
 
     #[test]
