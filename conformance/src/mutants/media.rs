@@ -116,10 +116,12 @@ const MEDIA: &[Mutant] = &[
     )
     .alone(),
     Mutant::new(
+        // The names of the sections go with them.
         "first picture after three seconds",
         &["WHEP-PLAY-01"],
         Wire(|p| if p.is_media() && p.age < Duration::from_secs(3) { Lose } else { Pass }),
-    ),
+    )
+    .alone(),
     Mutant::new(
         "keeps the names of sections to itself",
         &["WHEP-PLAY-07"],
