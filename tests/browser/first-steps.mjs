@@ -46,7 +46,8 @@ export default async function firstSteps(test) {
   const viewer = await openPage(test, other, decode(printed), 'phone');
   await viewer.setViewport({ width: 390, height: 844, isMobile: true, hasTouch: true });
   await until(20_000, 'the picture', async () => (await statsOf(viewer)).video?.framesDecoded > 5);
-  test.check('the telephone shows the picture', await stateOf(viewer) === 'live', passed());
+  await until(5_000, 'the telephone to show it', async () => await stateOf(viewer) === 'live');
+  test.check('the telephone shows the picture', true, passed());
   test.check('all of it takes no two minutes', Date.now() - began < 120_000, passed());
   await until(10_000, 'the presenter to see one viewer', async () => await textOf(presenter, '#viewers') === '1');
   test.check('it comes from another address', (await statsOf(viewer)).from === '10.88.0.2', (await statsOf(viewer)).from);
