@@ -36,7 +36,8 @@ pub(super) struct Records {
 
 #[derive(Debug)]
 struct State {
-    sessions: HashMap<SessionId, Entry>,
+    /// Each by itself: a table of them as they are has room for twice as many where it has grown.
+    sessions: HashMap<SessionId, Box<Entry>>,
     short: HashMap<ShortId, SessionId>,
     /// Those that are over, the oldest first.
     over: VecDeque<(Instant, SessionId)>,
@@ -73,7 +74,7 @@ impl Records {
         let mut state = self.state();
         state.expire(at);
         state.short.insert(ShortId::of(id), id);
-        state.sessions.insert(id, Entry::new(began));
+        state.sessions.insert(id, Box::new(Entry::new(began)));
         if let Some(show) = state.shows.get_mut(stream) {
             show.joined(role);
         }
@@ -426,7 +427,7 @@ impl Control {
         let state = self.records.state();
         let show = state.shows.get(name);
         let entry = view.and_then(|view| view.presenter);
-        let entry = entry.and_then(|id| state.sessions.get(&id).map(|entry| (id, entry)));
+        let entry = entry.and_then(|id| state.sessions.get(&id).map(|entry| (id, &**entry)));
         let mut status = StreamStatus::of(name, view, show, entry, self.policies.watch_is_open(name), now);
         drop(state);
         status.room = status.packets_per_viewer.and_then(|rate| self.room(name, rate));

@@ -150,7 +150,7 @@ impl Person {
             codecs: if entry.role == Role::Presenter { entry.codecs } else { got },
             playing: entry.playing.clone(),
             signs: entry.signs(),
-            health: entry.health.map(|(health, _)| health),
+            health: entry.health.as_deref().copied(),
             summary: entry.summary,
         }
     }
@@ -173,7 +173,8 @@ pub(super) struct Entry {
     pub(super) layers: Vec<LayerInfo>,
     playing: Option<(Playing, Option<String>)>,
     pub(super) vitals: Option<Arc<Vitals>>,
-    pub(super) health: Option<(Health, Instant)>,
+    /// Of a presenter; there are many viewers, so it has a place of its own.
+    pub(super) health: Option<Box<Health>>,
     /// Packets a second of a presenter's that one viewer gets, smoothed: a second with a key frame has more.
     pub(super) pace: Option<f64>,
     pub(super) summary: Option<Summary>,
@@ -261,7 +262,7 @@ impl Entry {
 
     /// Takes in how a presenter is doing.
     pub(super) fn healthy(&mut self, health: &Health, now: Instant) {
-        self.health = Some((*health, now));
+        self.health = Some(Box::new(*health));
         let rate = packets_per_second(health);
         self.pace = Some(self.pace.map_or(rate, |known| known + (rate - known) * PACE_WEIGHT));
         self.counted.packets += health.packets;
