@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::block::Block;
 use self::catch_up::{CatchUp, KEPT};
 use self::datagram::{put, seal, sealed_len, write};
 use self::thin::Thin;
@@ -429,28 +428,6 @@ impl Egress {
             .find(|stretch| stretch.first.wrapping_add(stretch.seq_shift) <= seq)?;
         Some((stretch, seq))
     }
-
-    /// Extensions that a packet has whenever it is sent; `seq` is our number for it.
-    fn block(&self, packet: &Packet, seq: u64) -> Block {
-        let mut block = Block::default();
-        // The SSRC says it as well, but a player that goes by MID need not have read that (RFC 8843 §9.2).
-        if let Some(id) = self.section.extensions.mid
-            && seq <= u64::from(self.before) + NAMED
-        {
-            block.push(id, self.section.mid.as_bytes());
-        }
-        if let (Some(id), Some(value)) = (self.section.extensions.orientation, packet.orientation) {
-            block.push(id, &[value]);
-        }
-        block
-    }
-
-    /// Adds the transport's number of this sending, and remembers it.
-    fn number(&mut self, block: &mut Block, payload: usize) {
-        if let Some(bandwidth) = &mut self.bandwidth {
-            block.push(bandwidth.extension, &bandwidth.send(payload).to_be_bytes());
-        }
-    }
 }
 
 impl Stretch {
@@ -490,8 +467,6 @@ const MAX_PADDING: usize = 32;
 const MAX_ELAPSED_S: i64 = 10;
 /// Original sequence number of a retransmission (RFC 4588 §4).
 const OSN_LEN: usize = 2;
-/// Packets of a track that say their section's name.
-const NAMED: u64 = 100;
 /// Stretches that may still be asked for: layer switches within the ring's time.
 const MAX_PAST: usize = 4;
 /// The least by which timestamps grow from one presenter or layer to the next.

@@ -1,5 +1,8 @@
 //! Header extensions of what a viewer is sent.
 
+use super::Egress;
+use crate::media::packet::Packet;
+
 /// Header extensions of one packet, in the one-byte form, padded to 32 bits (RFC 8285 §4.2).
 #[derive(Default)]
 pub(super) struct Block {
@@ -34,6 +37,32 @@ impl Block {
     }
 }
 
+impl Egress {
+    /// Extensions that a packet has whenever it is sent; `seq` is our number for it.
+    pub(super) fn block(&self, packet: &Packet, seq: u64) -> Block {
+        let mut block = Block::default();
+        // The SSRC says it as well, but a player that goes by MID need not have read that (RFC 8843 §9.2).
+        if let Some(id) = self.section.extensions.mid
+            && seq <= u64::from(self.before) + NAMED
+        {
+            block.push(id, self.section.mid.as_bytes());
+        }
+        if let (Some(id), Some(value)) = (self.section.extensions.orientation, packet.orientation) {
+            block.push(id, &[value]);
+        }
+        block
+    }
+
+    /// Adds the transport's number of this sending, and remembers it.
+    pub(super) fn number(&mut self, block: &mut Block, payload: usize) {
+        if let Some(bandwidth) = &mut self.bandwidth {
+            block.push(bandwidth.extension, &bandwidth.send(payload).to_be_bytes());
+        }
+    }
+}
+
+/// Packets of a track that say their section's name.
+const NAMED: u64 = 100;
 /// Profile and length in front of header extensions.
 const BLOCK_HEADER: usize = 4;
 /// Bytes of an element.

@@ -22,11 +22,13 @@ fn play(rig: &mut Rig, presenter: usize, mut key: bool, pictures: usize, packets
     tags
 }
 
-fn video(rig: &Rig, viewer: usize) -> Vec<Seen> {
+/// What a viewer has seen of the picture.
+pub(super) fn video(rig: &Rig, viewer: usize) -> Vec<Seen> {
     rig.clients[viewer].of(rig.clients[viewer].video().ssrc)
 }
 
-fn tags(seen: &[Seen]) -> Vec<u32> {
+/// Which packets these are.
+pub(super) fn tags(seen: &[Seen]) -> Vec<u32> {
     seen.iter().map(|s| s.tag).collect()
 }
 

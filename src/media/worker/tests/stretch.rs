@@ -1,7 +1,7 @@
 //! Viewers who catch up while something else happens: the cache is of yesterday, has a hole, or is of another layer.
 
 use super::super::*;
-use super::client::Seen;
+use super::catch_up::{tags, video};
 use super::numbering::assert_continuous;
 use super::rig::{CHROMIUM_PLAY, CHROMIUM_SIMULCAST, OBS, Rig, ms};
 use crate::media::Role;
@@ -16,14 +16,6 @@ fn play(rig: &mut Rig, presenter: usize, mut key: bool, pictures: usize) -> Vec<
         rig.run(ms(40));
     }
     tags
-}
-
-fn video(rig: &Rig, viewer: usize) -> Vec<Seen> {
-    rig.clients[viewer].of(rig.clients[viewer].video().ssrc)
-}
-
-fn tags(seen: &[Seen]) -> Vec<u32> {
-    seen.iter().map(|s| s.tag).collect()
 }
 
 /// A viewer of a simulcast wishes this layer.
